@@ -1,0 +1,52 @@
+# make demo  runs the example robot under the quickstart spec; make test runs the tests.
+# Both set up what they need in .venv; in a sourced ROS workspace they use its ROS.
+PYTHON ?= python3
+FAULT ?= none
+SPEC ?= config/quickstart.qa.yaml
+PYTEST_ARGS ?=
+
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+# A sourced workspace has its own rclpy, which nothing from PyPI may shadow.
+SOURCED := $(shell test -n "$$AMENT_PREFIX_PATH" && $(PYTHON) -c 'import rclpy' 2>/dev/null && echo yes)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export ROS_LOG_DIR ?= /tmp/robot_qa_logs
+
+.PHONY: demo test venv lint types rules clean
+
+demo: $(READY)
+	robot_qa run $(SPEC) --set fault=$(FAULT)
+
+test: $(READY)
+	python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY)
+	ruff check .
+
+types: $(READY)
+	mypy
+
+rules: $(READY)
+	python -m pytest test/test_house_rules.py
+
+venv: $(READY)
+
+$(READY): setup.py package.xml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo 'missing: Python 3.10 or newer ($(PYTHON) is older; set PYTHON=...)'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo 'missing: the venv module (Debian and Ubuntu: apt install python3-venv)'; exit 1; }
+	@command -v g++ >/dev/null \
+	  || { echo 'missing: a C++ compiler (Debian and Ubuntu: apt install g++)'; exit 1; }
+ifeq ($(SOURCED),yes)
+	$(PYTHON) -m venv --system-site-packages $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+else
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[ros,test]'
+endif
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache robot_qa_runs

@@ -1,0 +1,154 @@
+"""The ``robot_qa`` command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import robot_qa
+from robot_qa.errors import QuantityError, RecordingError, RobotQaError, SpecError
+
+if TYPE_CHECKING:
+    from robot_qa.report.model import Report
+
+USAGE_ERROR = 2
+ERROR = 4
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return 0 passed, 1 failed, 2 misused, 3 inconclusive, 4 an error."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    try:
+        return int(given.command(given))
+    except SpecError as error:
+        print(error, file=sys.stderr)
+        return USAGE_ERROR
+    except (RecordingError, QuantityError) as error:
+        print(f'robot_qa: {error}', file=sys.stderr)
+        return USAGE_ERROR
+    except RobotQaError as error:
+        print(f'robot_qa: {error}', file=sys.stderr)
+        return ERROR
+    except BrokenPipeError:
+        return ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='robot_qa', description=robot_qa.__doc__)
+    parser.add_argument('--version', action='version', version=robot_qa.__version__)
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+
+    validate = commands.add_parser('validate', help='show every error of every spec')
+    validate.add_argument('specs', nargs='+', type=Path, metavar='SPEC')
+    validate.set_defaults(command=_validate)
+
+    run = commands.add_parser('run', help='watch a running system, or start one, and judge it')
+    _add_spec(run)
+    run.add_argument('--duration', metavar='T', help='watch this long, such as 30s')
+    run.add_argument('--record', action='store_true', help='keep recording.mcap')
+    run.add_argument('--quiet', action='store_true', help='print nothing but errors')
+    run.set_defaults(command=_run)
+
+    check = commands.add_parser('check', help='judge a recording; needs no ROS')
+    _add_spec(check)
+    check.add_argument('bag', type=Path, help='MCAP file, rosbag2 folder, or .db3 file')
+    check.add_argument('--quiet', action='store_true', help='print nothing but errors')
+    check.set_defaults(command=_check)
+
+    schema = commands.add_parser('schema', help='print the JSON Schema of a spec, for editors')
+    schema.add_argument('--report', action='store_true', help='that of report.json instead')
+    schema.set_defaults(command=_schema)
+    return parser
+
+
+def _add_spec(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('spec', type=Path, metavar='SPEC')
+    parser.add_argument('--out', type=Path, metavar='DIR', help='the folder of the run')
+    parser.add_argument(
+        '--set', action='append', default=[], metavar='KEY=VALUE', dest='overrides',
+        help="replace one of the spec's parameters",
+    )
+
+
+def _validate(given: argparse.Namespace) -> int:
+    from robot_qa.spec.loader import load_spec
+
+    code = 0
+    for path in given.specs:
+        try:
+            load_spec(path)
+        except SpecError as error:
+            print(error, file=sys.stderr)
+            code = USAGE_ERROR
+    return code
+
+
+def _run(given: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from robot_qa.quantities import parse_duration
+    from robot_qa.report.view import open_view
+    from robot_qa.session import RunOptions, run_live
+    from robot_qa.spec.loader import load_spec
+
+    duration = parse_duration(given.duration) if given.duration else None
+    if duration is not None and duration <= 0:
+        raise QuantityError('--duration must be longer than zero')
+    loaded = load_spec(given.spec, _overrides(given.overrides))
+    view = open_view(Console(), given.quiet)
+    folder, report = run_live(
+        loaded, RunOptions(given.out, duration, given.record, view)
+    )
+    return _conclude(report, folder, given.quiet)
+
+
+def _check(given: argparse.Namespace) -> int:
+    from robot_qa.session import check_recording
+    from robot_qa.spec.loader import load_spec
+
+    loaded = load_spec(given.spec, _overrides(given.overrides))
+    folder, report = check_recording(loaded, given.bag, given.out)
+    return _conclude(report, folder, given.quiet)
+
+
+def _conclude(report: Report, folder: Path, quiet: bool) -> int:
+    from rich.console import Console
+
+    from robot_qa.checks import EXIT_CODES, Verdict
+    from robot_qa.report.writers import text
+
+    if not quiet:
+        Console(soft_wrap=True, highlight=False).print(text(report, folder))
+    return EXIT_CODES[Verdict(report.verdict)]
+
+
+def _schema(given: argparse.Namespace) -> int:
+    if given.report:
+        from robot_qa.report.model import json_schema
+    else:
+        from robot_qa.spec.model import json_schema
+    print(json.dumps(json_schema(), indent=2))
+    return 0
+
+
+def _overrides(pairs: list[str]) -> dict[str, str]:
+    overrides = {}
+    for pair in pairs:
+        key, separator, value = pair.partition('=')
+        if not separator or not key:
+            raise QuantityError(f'--set {pair}: KEY=VALUE was expected')
+        overrides[key] = value
+    return overrides
+
+
+def console() -> None:
+    """Run as the installed command."""
+    sys.exit(main())
+
+
+if __name__ == '__main__':
+    console()

@@ -1,0 +1,1 @@
+"""Small ROS nodes to try robot_qa on."""

@@ -1,0 +1,292 @@
+"""A small robot to try a spec on: lidar 10 Hz, IMU 200 Hz, odometry 50 Hz, battery 2 Hz.
+
+It is sound until a fault of its catalogue is switched on: ``--fault stale_scan`` at the start, or
+the parameter ``fault`` while it runs (the two faults of a link only at the start).
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import math
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from nav_msgs.msg import Odometry
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+from sensor_msgs.msg import BatteryState, Imu, LaserScan
+from std_msgs.msg import UInt8MultiArray
+
+from robot_qa.errors import did_you_mean
+
+NS_PER_S = 1_000_000_000
+BEAMS = 360
+FAULTS = {
+    'none': 'nothing is wrong',
+    'slow_scan': 'the lidar turns at 6 Hz',
+    'fast_scan': 'the lidar turns at 14 Hz',
+    'stalled_scan': 'the lidar pauses for 0.4 s every 3 s',
+    'jittery_scan': 'the lidar sends up to 45 ms early or late',
+    'stale_scan': 'scans carry a stamp that is 0.4 s old',
+    'stuck_stamp_scan': 'every tenth scan repeats the stamp of the one before',
+    'wrong_frame_scan': 'scans say frame "laser" instead of "lidar_link"',
+    'nan_scan': 'one beam of every fifth scan is NaN',
+    'close_scan': 'one beam of every fifth scan reads 0.01 m',
+    'far_scan': 'one beam of every fifth scan reads 99 m',
+    'cropped_scan': 'every fifth scan has 180 beams',
+    'congested_imu': 'a memory dump shares the link with the IMU and holds it up to 0.2 s',
+    'loose_imu': 'the orientation of the IMU is no unit quaternion',
+    'biased_imu': 'the accelerometer reads 2 m/s^2 too much',
+    'lossy_odom': 'the link of the odometry loses one message a second',
+    'runaway_odom': 'the odometry jumps to 500 m',
+    'misnamed_odom': 'odometry is for "base" instead of "base_link"',
+    'sparse_battery': 'the battery reports every other second',
+    'unknown_battery': 'the battery does not know whether it charges',
+}
+# A flow controller holds messages back after their source timestamp was taken: a real delay
+# between sending and arriving. With a history of one, what waits is replaced: a real loss.
+LINK_PROFILE = """<?xml version="1.0"?>
+<dds xmlns="http://www.eprosima.com"><profiles>
+  <participant profile_name="robot" is_default_profile="true"><rtps>
+    <flow_controller_descriptor_list><flow_controller_descriptor>
+      <name>link</name><scheduler>FIFO</scheduler>
+      <max_bytes_per_period>{bytes}</max_bytes_per_period><period_ms>{period}</period_ms>
+    </flow_controller_descriptor></flow_controller_descriptor_list>
+  </rtps></participant>
+  {writers}
+</profiles></dds>
+"""
+LINK_WRITER = """<data_writer profile_name="{topic}"><qos><publishMode>
+    <kind>ASYNCHRONOUS</kind><flow_controller_name>link</flow_controller_name>
+  </publishMode></qos></data_writer>"""
+# Fault: the topics that share the link, its bytes per period, its period in ms.
+LINKS = {
+    'congested_imu': (('/imu', '/dump'), 64_000, 200),
+    'lossy_odom': (('/odom',), 1100, 8),
+}
+DUMP_BYTES = 60_000
+
+
+class Robot(Node):  # type: ignore[misc]
+    """Publishes /scan, /imu, /odom and /battery with the chosen fault."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__('robot')
+        self.fault = fault
+        text = '; '.join(f'{name}: {what}' for name, what in FAULTS.items())
+        self.declare_parameter('fault', fault, ParameterDescriptor(description=text[:4000]))
+        self.add_on_set_parameters_callback(self._on_parameters)
+        newest = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self._scans = self.create_publisher(LaserScan, '/scan', 10)
+        self._imus = self.create_publisher(Imu, '/imu', 100)
+        self._odometry = self.create_publisher(Odometry, '/odom', newest)
+        self._batteries = self.create_publisher(BatteryState, '/battery', 5)
+        self._counts = {'scan': 0, 'imu': 0, 'odom': 0, 'battery': 0}
+        self._random = random.Random(7)
+        self._last_stamp = 0
+        if fault == 'congested_imu':
+            self._dumps = self.create_publisher(UInt8MultiArray, '/dump', 2)
+            # Only what somebody takes uses the link.
+            self.create_subscription(UInt8MultiArray, '/dump', lambda _: None, 2)
+            self._dump = UInt8MultiArray(data=array.array('B', bytes(DUMP_BYTES)))
+        self._started = time.monotonic()
+
+    def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name == 'fault':
+                if parameter.value not in FAULTS:
+                    return SetParametersResult(successful=False, reason='no such fault')
+                self.fault = str(parameter.value)
+        return SetParametersResult(successful=True)
+
+    def run(self, alive: Callable[[], bool]) -> None:
+        """Publish on schedule until ``alive`` says no."""
+        tasks: dict[str, tuple[Callable[[], None], Callable[[], float]]] = {
+            'scan': (self._publish_scan, self._scan_period),
+            'imu': (self._publish_imu, lambda: 1 / 200),
+            'odom': (self._publish_odometry, lambda: 1 / 50),
+            'battery': (
+                self._publish_battery, lambda: 2.0 if self.fault == 'sparse_battery' else 0.5
+            ),
+        }
+        due = dict.fromkeys(tasks, time.monotonic())
+        offset = 0.0
+        while alive():
+            name = min(due, key=lambda task: due[task])
+            wait = due[name] - time.monotonic()
+            if wait > 0:
+                time.sleep(min(wait, 0.1))
+                continue
+            publish, period = tasks[name]
+            publish()
+            self._counts[name] += 1
+            due[name] += period()
+            if name == 'scan' and self.fault == 'jittery_scan':
+                due[name] -= offset
+                offset = self._random.uniform(-0.045, 0.045)
+                due[name] += offset
+
+    def _scan_period(self) -> float:
+        if self.fault == 'stalled_scan' and self._counts['scan'] % 30 == 15:
+            return 0.4
+        return {'slow_scan': 1 / 6, 'fast_scan': 1 / 14}.get(self.fault, 0.1)
+
+    def _stamp(self) -> Any:
+        return self.get_clock().now().to_msg()
+
+    def _publish_scan(self) -> None:
+        fault, fifth = self.fault, self._counts['scan'] % 5 == 2
+        message = LaserScan()
+        now = self.get_clock().now().nanoseconds
+        if fault == 'stale_scan':
+            now -= 4 * NS_PER_S // 10
+        if fault == 'stuck_stamp_scan' and self._counts['scan'] % 10 == 5:
+            now = self._last_stamp
+        self._last_stamp = now
+        message.header.stamp = Time(nanoseconds=now).to_msg()
+        message.header.frame_id = 'laser' if fault == 'wrong_frame_scan' else 'lidar_link'
+        message.angle_min, message.angle_max = -math.pi, math.pi
+        message.angle_increment = 2 * math.pi / BEAMS
+        message.scan_time = 0.1
+        message.range_min, message.range_max = 0.05, 30.0
+        ranges = array.array('f', _ROOM)
+        if fifth:
+            odd = {'nan_scan': math.nan, 'close_scan': 0.01, 'far_scan': 99.0}
+            if fault in odd:
+                ranges[17] = odd[fault]
+            if fault == 'cropped_scan':
+                ranges = ranges[:BEAMS // 2]
+        message.ranges = ranges
+        self._scans.publish(message)
+
+    def _publish_imu(self) -> None:
+        if self.fault == 'congested_imu' and self._counts['imu'] % 80 == 0:
+            self._dumps.publish(self._dump)
+        message = Imu()
+        message.header.stamp = self._stamp()
+        message.header.frame_id = 'imu_link'
+        message.orientation.w = 1.2 if self.fault == 'loose_imu' else 1.0
+        noise = self._random.gauss(0.0, 0.02)
+        message.angular_velocity.z = 0.2 + noise
+        bias = 2.0 if self.fault == 'biased_imu' else 0.0
+        message.linear_acceleration.z = 9.81 + noise + bias
+        self._imus.publish(message)
+
+    def _publish_odometry(self) -> None:
+        if self.fault == 'lossy_odom' and self._counts['odom'] % 50 == 25:
+            # More than the link and the queue of two can hold: what waits is replaced.
+            for _ in range(3):
+                self._odometry.publish(self._odometry_now())
+        self._odometry.publish(self._odometry_now())
+
+    def _odometry_now(self) -> Odometry:
+        message = Odometry()
+        message.header.stamp = self._stamp()
+        message.header.frame_id = 'odom'
+        message.child_frame_id = 'base' if self.fault == 'misnamed_odom' else 'base_link'
+        angle = 0.2 * (time.monotonic() - self._started)
+        message.pose.pose.position.x = 2.0 * math.sin(angle)
+        message.pose.pose.position.y = 2.0 - 2.0 * math.cos(angle)
+        message.pose.pose.orientation.z = math.sin(angle / 2)
+        message.pose.pose.orientation.w = math.cos(angle / 2)
+        if self.fault == 'runaway_odom' and self._counts['odom'] % 100 == 60:
+            message.pose.pose.position.x = 500.0
+        message.twist.twist.linear.x, message.twist.twist.angular.z = 0.4, 0.2
+        return message
+
+    def _publish_battery(self) -> None:
+        message = BatteryState()
+        message.header.stamp = self._stamp()
+        message.voltage, message.percentage = 24.3, 0.8
+        message.power_supply_status = (
+            BatteryState.POWER_SUPPLY_STATUS_UNKNOWN if self.fault == 'unknown_battery'
+            else BatteryState.POWER_SUPPLY_STATUS_DISCHARGING
+        )
+        self._batteries.publish(message)
+
+
+def _room() -> list[float]:
+    """Return the distances to the walls of a room of 8 by 6 m, seen from its middle."""
+    distances = []
+    for beam in range(BEAMS):
+        angle = -math.pi + beam * 2 * math.pi / BEAMS
+        across, along = abs(math.cos(angle)), abs(math.sin(angle))
+        distances.append(min(4.0 / max(across, 1e-9), 3.0 / max(along, 1e-9)))
+    return distances
+
+
+_ROOM = _room()
+
+
+def _slow_link(fault: str, folder: str) -> None:
+    """Make the middleware of this process hold messages back, before it starts."""
+    profile = Path(folder) / 'link.xml'
+    topics, size, period = LINKS[fault]
+    writers = ''.join(LINK_WRITER.format(topic=topic) for topic in topics)
+    profile.write_text(LINK_PROFILE.format(bytes=size, period=period, writers=writers))
+    # Jazzy's middleware knows the older of the two names.
+    name = 'FASTRTPS' if os.environ.get('ROS_DISTRO') == 'jazzy' else 'FASTDDS'
+    os.environ[f'{name}_DEFAULT_PROFILES_FILE'] = str(profile)
+    os.environ['RMW_FASTRTPS_PUBLICATION_MODE'] = 'AUTO'
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the robot until it is interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--fault', default='none', metavar='NAME')
+    parser.add_argument('--list', action='store_true', help='print the catalogue of faults')
+    given, _ = parser.parse_known_args(arguments)
+    if given.list:
+        print('\n'.join(f'{name:18} {what}' for name, what in FAULTS.items()))
+        return 0
+    if given.fault not in FAULTS:
+        hint = did_you_mean(given.fault, FAULTS)
+        print(f'unknown fault "{given.fault}"{hint} (--list shows them all)', file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        if given.fault in LINKS:
+            _slow_link(given.fault, folder)
+        return _run(given.fault)
+
+
+def _run(fault: str) -> int:
+    rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    robot = Robot(fault)
+    executor = SingleThreadedExecutor()
+    executor.add_node(robot)
+    spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
+    spinner.start()
+    robot.run(lambda: not stop.is_set())
+    executor.shutdown()
+    spinner.join(timeout=2.0)
+    robot.destroy_node()
+    rclpy.try_shutdown()
+    return 0
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        return
+
+
+if __name__ == '__main__':
+    sys.exit(main())

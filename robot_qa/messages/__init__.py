@@ -1,0 +1,1 @@
+"""From serialized bytes to fields."""

@@ -1,0 +1,103 @@
+"""All monitors of one run: hands each its batches, and lets none of them take the others down."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from importlib.metadata import entry_points
+
+from robot_qa.checks import CheckResult, Verdict, judge
+from robot_qa.errors import RobotQaError
+from robot_qa.messages.typestore import TypeStore
+from robot_qa.monitors.base import CLOCK_TOPIC, Context, Monitor, SimulatedClock
+from robot_qa.probes.batch import Batch, Observation
+from robot_qa.spec.loader import LoadedSpec
+from robot_qa.spec.model import declared_checks
+
+GROUP = 'robot_qa.monitors'
+# While running, measuring may take this share of the time; at the end everything is measured.
+MEASURING_SHARE = 0.01
+
+
+class Panel:
+    """Feeds the monitors and turns what they measure into results, in the order of the spec."""
+
+    def __init__(self, loaded: LoadedSpec, store: TypeStore) -> None:
+        spec = loaded.spec
+        self.clock = SimulatedClock() if spec.clock == 'ros' else None
+        context = Context(store, self.clock, spec.confidence)
+        self._monitors: list[Monitor] = [
+            monitor
+            for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+            for monitor in entry.load()(spec, context)
+        ]
+        self._by_topic: dict[str, list[Monitor]] = defaultdict(list)
+        for monitor in self._monitors:
+            self._by_topic[monitor.topic].append(monitor)
+        self._sources = {name: loaded.source(path) for name, path in declared_checks(spec)}
+        self._broken: dict[int, str] = {}
+        self._results: dict[str, CheckResult] = {}
+        self._next_turn: dict[int, float] = {}
+        self.messages = 0
+
+    @property
+    def topics(self) -> list[str]:
+        """The topics that somebody here wants to see."""
+        clock = [CLOCK_TOPIC] if self.clock is not None else []
+        return sorted({*self._by_topic, *clock})
+
+    def update(self, batches: list[Batch]) -> None:
+        """Take what a probe drained."""
+        for batch in batches:
+            self.messages += len(batch)
+            if self.clock is not None and batch.topic == CLOCK_TOPIC:
+                self.clock.update(batch)
+            for monitor in self._by_topic.get(batch.topic, ()):
+                if id(monitor) in self._broken:
+                    continue
+                try:
+                    monitor.update(batch)
+                except Exception as error:  # a monitor may be anybody's code
+                    self._broken[id(monitor)] = _describe(error)
+
+    def results(self, seen: Observation, final: bool) -> list[CheckResult]:
+        """Return a result per check; while the run lasts, some may be a little older."""
+        for monitor in self._monitors:
+            now = time.monotonic()
+            if not final and now < self._next_turn.get(id(monitor), 0.0):
+                continue
+            self._measure(monitor, seen)
+            spent = time.monotonic() - now
+            self._next_turn[id(monitor)] = now + spent / MEASURING_SHARE
+        return [
+            self._results.get(name) or CheckResult(
+                name, Verdict.ERROR, 'no monitor answers for this check', source
+            )
+            for name, source in self._sources.items()
+        ]
+
+    def _measure(self, monitor: Monitor, seen: Observation) -> None:
+        if id(monitor) not in self._broken:
+            try:
+                for measured in monitor.measure(seen):
+                    name = measured.check.name
+                    notes = seen.notes.get(monitor.topic, ())
+                    self._results[name] = judge(measured, self._sources[name], notes)
+            except Exception as error:  # as above
+                self._broken[id(monitor)] = _describe(error)
+        if id(monitor) in self._broken:
+            for check in monitor.checks:
+                self._results[check.name] = CheckResult(
+                    check.name, Verdict.ERROR, self._broken[id(monitor)],
+                    self._sources[check.name],
+                )
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, RobotQaError):
+        return str(error)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f' ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})' if trace else ''
+    return f'the monitor broke: {type(error).__name__}: {error}{place}'

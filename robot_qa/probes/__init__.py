@@ -1,0 +1,1 @@
+"""Where samples come from: the live graph or a recording."""

@@ -1,0 +1,1 @@
+"""What must hold: the spec, its marks, its model and its loader."""

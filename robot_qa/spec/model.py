@@ -1,0 +1,319 @@
+"""What a spec may say. The JSON Schema for editors is made from these classes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from robot_qa.quantities import DurationNs, Ratio, SignedDurationNs
+from robot_qa.spec.marks import KeyPath
+from robot_qa.spec.parts import Finding, Limits, Part, Quantiles, wrong, wrong_all
+from robot_qa.spec.schema import for_editors
+from robot_qa.spec.system import System
+from robot_qa.spec.values import (
+    FALSE_CHECKS_NOTHING,
+    FieldPath,
+    Finite,
+    Identifier,
+    MessageType,
+    Number,
+    PositiveDuration,
+    PositiveFrequency,
+    RosName,
+    Scalar,
+    Texts,
+    Whole,
+)
+from robot_qa.timebase import NS_PER_S
+
+
+class Rate(Limits):
+    """How often messages come, counted in a sliding window."""
+
+    min: PositiveFrequency | None = None
+    """Lowest rate of any window, such as 9 Hz."""
+    max: PositiveFrequency | None = None
+    """Highest rate of any window, such as 11 Hz."""
+    window: PositiveDuration = 2 * NS_PER_S
+    """Length of the sliding window; 2 s if left out."""
+
+
+class Gap(Limits):
+    """The longest silence between two messages."""
+
+    max: PositiveDuration
+    """Longest time from one message to the next, such as 250 ms."""
+
+
+class Jitter(Quantiles):
+    """How far the time between two messages is from the period."""
+
+    max: DurationNs | None = None
+    """Largest deviation of any interval."""
+    period: PositiveDuration | None = None
+    """The period to compare with; the median interval if left out."""
+
+
+class Age(Quantiles):
+    """How old a message is when it arrives: reception minus header.stamp."""
+
+    min: SignedDurationNs | None = None
+    """Lowest age of any message; below zero where clocks may disagree."""
+    max: DurationNs | None = None
+    """Highest age of any message."""
+
+
+class Transport(Quantiles):
+    """How long a message is under way: reception minus sending."""
+
+    max: DurationNs | None = None
+    """Longest time of any message."""
+
+
+class Loss(Limits):
+    """The share of messages that were sent and never arrived."""
+
+    max: Ratio
+    """Highest share, such as 0.1 %."""
+
+
+class WholeRange(Limits):
+    """Bounds of a whole number, both included."""
+
+    min: Whole | None = None
+    """Lowest allowed number."""
+    max: Whole | None = None
+    """Highest allowed number."""
+
+
+def _kind(value: Any) -> str:
+    return 'mapping' if isinstance(value, dict | WholeRange) else 'number'
+
+
+CountLimits = Annotated[
+    Annotated[Whole, Tag('number')] | Annotated[WholeRange, Tag('mapping')], Discriminator(_kind)
+]
+
+
+class UnitQuaternion(Part):
+    """The field is a quaternion of length one."""
+
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    """How far the length may be from one."""
+
+
+def _or_true(schema: dict[str, Any]) -> None:
+    mapping = dict(schema)
+    schema.clear()
+    schema['anyOf'] = [{'const': True}, mapping]
+
+
+def _unit_quaternion(value: Any) -> Any:
+    if isinstance(value, dict | UnitQuaternion):
+        return value
+    if value is not True:
+        expected = 'true or {tolerance: 0.001} was expected'
+        raise wrong(FALSE_CHECKS_NOTHING if value is False else expected)
+    return {}
+
+
+class FieldChecks(Limits):
+    """What must hold for one field of every message."""
+
+    limit_keys = ('finite', 'min', 'max', 'length', 'unit_quaternion', 'equals', 'one_of')
+
+    finite: Finite | None = None
+    """No NaN and no infinity; with or_inf, only no NaN."""
+    min: Number | None = None
+    """Lowest allowed value."""
+    max: Number | None = None
+    """Highest allowed value."""
+    length: CountLimits | None = None
+    """Number of elements, exactly or as {min, max}."""
+    unit_quaternion: Annotated[
+        UnitQuaternion, BeforeValidator(_unit_quaternion),
+        Field(json_schema_extra=_or_true),
+    ] | None = None
+    """The field is a quaternion of length one."""
+    equals: Scalar | None = None
+    """The only allowed value."""
+    one_of: Annotated[list[Scalar], Field(min_length=1)] | None = None
+    """The allowed values."""
+
+    @field_validator('equals', 'one_of')
+    @classmethod
+    def _fixed_needs_no_range(cls, value: Any, info: ValidationInfo) -> Any:
+        others = [key for key in ('min', 'max', 'equals') if info.data.get(key) is not None]
+        if others:
+            raise wrong(f'{info.field_name} and {" and ".join(others)} contradict each other')
+        if isinstance(value, list) and len({isinstance(item, str) for item in value}) > 1:
+            raise wrong('texts and numbers are mixed; a field holds one or the other')
+        return value
+
+
+class Topic(Limits):
+    """What must hold for the messages of one topic."""
+
+    limit_keys = ('rate', 'gap', 'jitter', 'age', 'transport', 'loss', 'stamps', 'expect_count',
+                  'frame_id', 'fields')
+
+    type: MessageType | None = None
+    """The message type, such as sensor_msgs/msg/LaserScan; found out if left out."""
+    basis: Literal['source', 'header', 'arrival'] = 'source'
+    """Which time rate, gap and jitter are about: of sending, in the header, of arrival."""
+    expected_rate: PositiveFrequency | None = None
+    """The nominal rate; sizes the monitor's queue and is not a check."""
+    rate: Rate | None = None
+    """How often messages come."""
+    gap: Gap | None = None
+    """The longest silence between two messages."""
+    jitter: Jitter | None = None
+    """How far the intervals are from the period."""
+    age: Age | None = None
+    """Reception minus header.stamp."""
+    transport: Transport | None = None
+    """Reception minus sending."""
+    loss: Loss | None = None
+    """The share of messages that never arrived."""
+    stamps: Literal['increasing', 'non_decreasing'] | None = None
+    """How header.stamp goes from message to message."""
+    expect_count: CountLimits | None = None
+    """How many messages the run brings, exactly or as {min, max}."""
+    frame_id: Texts | None = None
+    """The only allowed header.frame_id, or a list of the allowed ones."""
+    fields: dict[FieldPath, FieldChecks] = Field(default_factory=dict)
+    """Checks on single fields, by their path in the message."""
+
+    def limits(self) -> Iterator[str]:
+        """Yield the keys of the checks; an empty ``fields`` is none."""
+        return (key for key in super().limits() if getattr(self, key) != {})
+
+    @field_validator('rate')
+    @classmethod
+    def _rate_fits_expected_rate(cls, rate: Rate, info: ValidationInfo) -> Rate:
+        expected = info.data.get('expected_rate')
+        if expected is not None and rate.min is not None and rate.min > expected:
+            raise wrong('min is above expected_rate', 'min')
+        if expected is not None and rate.max is not None and rate.max < expected:
+            raise wrong('max is below expected_rate', 'max')
+        return rate
+
+    @field_validator('gap')
+    @classmethod
+    def _gap_fits_rate(cls, gap: Gap, info: ValidationInfo) -> Gap:
+        rate = info.data.get('rate')
+        if rate is not None and rate.max is not None and gap.max * rate.max < NS_PER_S:
+            raise wrong('max is shorter than 1 / rate.max, so both cannot hold', 'max')
+        return gap
+
+
+class TestSpec(Part):
+    """What must hold on a robot, and how to bring the robot up."""
+
+    __test__: ClassVar[bool] = False
+
+    robot_qa: Literal[1]
+    """Version of this format."""
+    name: str
+    """Name of the test, for reports and for the run's folder."""
+    description: str = ''
+    """What the test is about."""
+    duration: PositiveDuration
+    """How long to watch, such as 60 s."""
+    timeout: PositiveDuration | None = None
+    """Longest time on the wall clock for the whole run, start and stop included."""
+    clock: Literal['ros', 'system'] = 'system'
+    """The clock of durations: ros follows /clock, as under simulation."""
+    confidence: Annotated[Ratio, Field(gt=0.5, lt=1)] = 0.95
+    """Confidence of statistical verdicts, above 50 % and below 100 %; 95 % if left out."""
+    inconclusive: Literal['fail', 'skip'] = 'fail'
+    """What an undecided check counts as in JUnit."""
+    parameters: dict[Identifier, Scalar] = Field(default_factory=dict)
+    """Values that the spec uses as ${name} and --set name=value replaces."""
+    system: System | None = None
+    """What to start, and what to wait for."""
+    topics: dict[RosName, Topic] = Field(default_factory=dict)
+    """Checks by topic."""
+
+    @property
+    def slug(self) -> str:
+        """The name as part of a folder name: words joined by ``-``, at most 60 characters."""
+        return re.sub(r'\W+', '-', self.name).strip('-')[:60]
+
+    @field_validator('robot_qa', mode='before')
+    @classmethod
+    def _version_is_a_number(cls, version: Any) -> Any:
+        if version is True:  # which equals 1 to Python
+            raise wrong('1, the version of this format, was expected')
+        return version
+
+    @field_validator('name')
+    @classmethod
+    def _name_fits_a_folder(cls, name: str) -> str:
+        if not name.isprintable() or not re.search(r'[^\W_]', name) or len(name) > 120:
+            raise wrong('a name of at most 120 characters with a letter or digit was expected')
+        return name
+
+    @field_validator('timeout')
+    @classmethod
+    def _timeout_beyond_duration(cls, timeout: int, info: ValidationInfo) -> int:
+        if timeout <= info.data.get('duration', 0):
+            raise wrong('the timeout must be longer than the duration')
+        return timeout
+
+    @field_validator('topics')
+    @classmethod
+    def _windows_fit(cls, topics: dict[str, Topic], info: ValidationInfo) -> dict[str, Topic]:
+        duration = info.data.get('duration', math.inf)
+        found: list[Finding] = [
+            ((name, 'rate', 'window'), 'the window is longer than the duration of the run')
+            for name, topic in topics.items() if topic.rate and topic.rate.window > duration
+        ]
+        if found:
+            raise wrong_all(found)
+        return topics
+
+    @model_validator(mode='after')
+    def _has_checks(self) -> TestSpec:
+        if not self.topics:
+            raise wrong('nothing is checked; write at least one check under "topics"')
+        return self
+
+
+def declared_checks(spec: TestSpec) -> Iterator[tuple[str, KeyPath]]:
+    """Yield the dotted name of every check and its path in the spec."""
+    for path in _leaves(spec.topics, ('topics',)):
+        yield '.'.join(map(str, path)), path
+
+
+def _leaves(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    if isinstance(value, Limits):
+        for key in value.limits():
+            yield from _leaves(getattr(value, key), (*path, key))
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, (*path, key))
+    else:
+        yield path
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the spec's JSON Schema (draft 2020-12), which also admits ``${parameter}``."""
+    return {
+        '$schema': 'https://json-schema.org/draft/2020-12/schema',
+        '$id': 'urn:robot_qa:spec:1',
+        **for_editors(TestSpec.model_json_schema()),
+        'title': 'robot_qa spec',
+    }

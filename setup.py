@@ -1,0 +1,49 @@
+"""Installation by colcon, as any ament_python package, and by pip where there is no workspace."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = 'robot_qa'
+INTERFACES = [
+    'ros-std-msgs', 'ros-sensor-msgs', 'ros-geometry-msgs', 'ros-nav-msgs', 'ros-std-srvs',
+    'ros-diagnostic-msgs',
+]
+
+setup(
+    name=PACKAGE,
+    version='0.1.0',
+    packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    package_data={PACKAGE: ['py.typed']},
+    data_files=[
+        ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
+        (f'share/{PACKAGE}', ['package.xml']),
+        (f'share/{PACKAGE}/config', glob('config/*.yaml')),
+    ],
+    python_requires='>=3.10',
+    install_requires=[
+        'lz4', 'mcap', 'numpy', 'psutil', 'pydantic>=2', 'PyYAML', 'rich', 'rosbags>=0.10',
+        'scipy', 'zstandard',
+    ],
+    extras_require={
+        # ROS itself where no workspace provides it: real rclpy and Fast DDS as wheels.
+        'ros': ['ros-rclpy[fastrtps]', *INTERFACES],
+        'test': [
+            'hypothesis', 'jsonschema', 'mypy', 'pytest', 'pytest-xdist', 'ruff', 'scipy-stubs',
+            'types-PyYAML', 'types-jsonschema', 'types-psutil',
+        ],
+    },
+    zip_safe=True,
+    author='robot_qa maintainers',
+    maintainer='robot_qa maintainers',
+    maintainer_email='maintainers@robot-qa.example',
+    description='Declares what must hold on a robot, watches it, and gives a verdict.',
+    license='Apache-2.0',
+    entry_points={
+        'console_scripts': ['robot_qa = robot_qa.cli:console'],
+        'robot_qa.monitors': [
+            'timing = robot_qa.monitors.topics:timing_monitors',
+            'validity = robot_qa.monitors.topics:validity_monitors',
+        ],
+    },
+)
