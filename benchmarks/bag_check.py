@@ -79,7 +79,7 @@ def _payloads(template: bytes, source: Int64s, random: np.random.Generator) -> P
     rows[:, STAMP] = stamps.view(np.uint8)
     for part in VALUES:
         width = (part.stop - part.start) // 8
-        # Sensors have about 16 bits, and rosbags' floats are doubles made of those.
+        # A sensor's reading has about 12 bits of noise, which sets how well it compresses.
         values = random.integers(-2000, 2000, (len(source), width)) / 1024
         rows[:, part] = values.astype('<f8').view(np.uint8)
     lengths = np.full(len(source), len(template), np.int64)

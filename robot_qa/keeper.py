@@ -96,10 +96,10 @@ class SharedMemory:
 
     def __init__(self) -> None:
         self._inodes: dict[bytes, int] = {}
-        self._watch = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        watched = self._watch >= 0 and _libc.inotify_add_watch(
-            self._watch, _SHM, _IN_OPEN | _IN_CREATE) >= 0
-        self.watch: int | None = self._watch if watched else None
+        watch = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        works = _libc.inotify_add_watch(watch, _SHM, _IN_OPEN | _IN_CREATE) >= 0
+        # Where the kernel gives no more watches, a look at every tick has to do.
+        self.watch: int | None = watch if works else None
         self._looked = 0.0
         self.look_at = 0.0
 
@@ -116,7 +116,8 @@ class SharedMemory:
                 self.look_at = min(self.look_at, max(now + 0.02, earliest))
 
     def _events(self) -> Iterator[tuple[int, bytes]]:
-        data = os.read(self._watch, 65536)
+        assert self.watch is not None
+        data = os.read(self.watch, 65536)
         while data:
             _, mask, _, length = _EVENT.unpack_from(data)
             end = _EVENT.size + length

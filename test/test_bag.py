@@ -242,6 +242,20 @@ def test_damaged_chunk_is_skipped_and_named(tmp_path: Path) -> None:
     assert f'the file says it has {len(SOME)}' in notes(probe)
 
 
+def test_chunk_that_lost_its_kind_is_missed_also_where_others_are_skipped(tmp_path: Path) -> None:
+    messages = sorted(SOME, key=lambda each: each.topic)
+    path = write_mcap(tmp_path / 'a.mcap', messages)
+    starts = chunk_starts(path)
+    data = bytearray(path.read_bytes())
+    data[starts[-1]] = 7
+    path.write_bytes(data)
+    probe = BagProbe(path, ['/t2'])
+    assert list(drained(probe))
+    assert f'1 chunks that the index names are not there, the first at byte {starts[-1]}' in (
+        notes(probe)
+    )
+
+
 def test_damaged_framing_goes_on_at_the_next_indexed_chunk(tmp_path: Path) -> None:
     path = write_mcap(tmp_path / 'a.mcap', SOME)
     starts = chunk_starts(path)
@@ -258,15 +272,18 @@ def test_damaged_framing_goes_on_at_the_next_indexed_chunk(tmp_path: Path) -> No
 def layouts() -> list[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'a.mcap'
-        return [
+        (database,) = write_rosbag2(
+            Path(folder) / 'bag', SOME[:60], StoragePlugin.SQLITE3
+        ).glob('*.db3')
+        return [database.read_bytes()] * 2 + [
             write_mcap(path, SOME[:60], compression=kind, use_chunking=chunks).read_bytes()
             for kind, chunks in itertools.product(COMPRESSIONS, [True, False])
         ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(
-    st.integers(0, 5),
+    st.integers(0, 7),
     st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(1, 255)), max_size=4),
     st.integers(0, 1 << 14),
 )

@@ -243,6 +243,7 @@ def test_quiet_topics_are_flushed_too(tmp_path: Path, monkeypatch: pytest.Monkey
     now = 101.0
     recorder.flush()
     assert rows(read(path)[1]) == rows([written])
+    recorder.close({})
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:

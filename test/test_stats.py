@@ -46,21 +46,26 @@ def test_quantile_verdicts_keep_the_error_rate(q: float, n: int) -> None:
     assert false_pass and false_fail, 'a bound that never errs is too wide to be of use'
 
 
-@pytest.mark.parametrize('phi', [0.0, 0.5, 0.9])
-def test_correlated_series_keep_the_error_rate(phi: float) -> None:
-    """AR(1) series with a known marginal: 20,000 runs, judged with their effective count."""
+@pytest.mark.parametrize('phi,n,q,spread', [
+    (0.0, 600, 0.9, 1.0), (0.5, 600, 0.9, 1.0), (0.9, 600, 0.9, 1.0), (0.9, 600, 0.9, 3.0),
+    (0.5, 1000, 0.95, 0.2),
+])
+def test_correlated_series_keep_the_error_rate(
+    phi: float, n: int, q: float, spread: float
+) -> None:
+    """Log-normal AR(1) series, as latencies are: 20,000 runs, judged with their worth."""
     rng = np.random.default_rng(3)
-    n, q = 600, 0.9
     noise = rng.standard_normal((RUNS, n)) * np.sqrt(1 - phi**2)
     series = np.empty_like(noise)
     series[:, 0] = rng.standard_normal(RUNS)
     for i in range(1, n):
         series[:, i] = phi * series[:, i - 1] + noise[:, i]
-    truth = norm.ppf(q)
+    series = np.exp(spread * series)
+    truth = float(np.exp(spread * norm.ppf(q)))
     above = (series > truth).sum(axis=1)
     false_pass = false_fail = naive = 0
     for run, k in zip(series, above, strict=True):
-        worth = stats.effective_count(run)
+        worth = stats.effective_count(run, q, truth)
         false_pass += stats.proportion_high(k * worth / n, worth, CONFIDENCE) <= 1 - q
         false_fail += stats.proportion_low(k * worth / n, worth, CONFIDENCE) > 1 - q
         naive += stats.proportion_high(k, n, CONFIDENCE) <= 1 - q
@@ -103,8 +108,10 @@ def test_samples_needed_do_decide() -> None:
 
 def test_effective_count_of_known_series() -> None:
     rng = np.random.default_rng(5)
-    assert stats.effective_count(rng.standard_normal(5000)) > 4000
-    assert stats.effective_count(np.repeat(rng.standard_normal(500), 10)) < 900
-    assert stats.effective_count(np.ones(100)) == 100
-    assert stats.effective_count([1, -1] * 50) == 100
+    assert stats.effective_count(rng.standard_normal(5000), 0.9, 1.3) > 4000
+    assert stats.effective_count(np.repeat(rng.standard_normal(500), 10), 0.9, 1.3) < 900
+    assert stats.effective_count(np.ones(100), 0.9, 1.0) == 100
+    assert stats.effective_count([1, -1] * 50, 0.5, 1.0) == 100
+    drifting = np.repeat(rng.standard_normal(500), 10)
+    assert stats.effective_count(drifting, 0.9, 100.0) == 5000, 'far below the limit'
     assert binom.cdf(0, 299, 0.01) < 0.05  # the origin of "a p99 needs 299"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import operator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ def test_arithmetic_is_exact(a: int, b: int, clock: Clock) -> None:
     (Clock.UNKNOWN, Clock.UNKNOWN),
 ])
 def test_stamps_of_different_clocks_do_not_meet(a: Clock, b: Clock) -> None:
-    for meet in (lambda x, y: x - y, lambda x, y: x < y, lambda x, y: x >= y):
+    for meet in (operator.sub, operator.lt, operator.ge):
         with pytest.raises(ClockDomainError, match=f'{a.value} clock .* {b.value} clock'):
             meet(Stamp(1, a), Stamp(1, b))
 

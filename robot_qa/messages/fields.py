@@ -102,7 +102,8 @@ class FieldReader:
             late = np.flatnonzero(~lanes.running)
         # What does not go with the rest is read by itself, which also says what is wrong with it.
         errors: dict[int, str] = {}
-        for row in late.tolist():
+        sizes = np.zeros(len(late), np.int64)
+        for i, row in enumerate(late.tolist()):
             try:
                 value = self.read(payloads[row])
             except MessageError as error:
@@ -110,7 +111,8 @@ class FieldReader:
                 continue
             if value is not None:
                 values.append(flattened(value, leaf.dtype))
-                rows.append(np.full(len(values[-1]), row, np.int64))
+                sizes[i] = len(values[-1])
+        rows.append(np.repeat(late, sizes))
         return Column(*_in_order(values, rows, leaf.dtype), count, errors)
 
     def lengths(self, payloads: Payloads) -> Int64s:
@@ -164,12 +166,10 @@ def compile_field(store: TypeStore, type_name: str, path: str) -> FieldReader:
 def _in_order(
     values: list[NDArray[Any]], rows: list[Int64s], dtype: np.dtype[Any]
 ) -> tuple[NDArray[Any], Int64s]:
-    if not values:
-        return np.empty(0, dtype), np.empty(0, np.int64)
-    if len(values) == 1:
-        return values[0].astype(dtype, copy=False), rows[0]
-    all_values = np.concatenate(values).astype(dtype, copy=False)
     all_rows = np.concatenate(rows)
+    if len(values) == 1:
+        return values[0].astype(dtype, copy=False), all_rows
+    all_values = np.concatenate([np.empty(0, dtype), *values])
     if not (all_rows[1:] < all_rows[:-1]).any():
         return all_values, all_rows
     order = np.argsort(all_rows, kind='stable')

@@ -239,14 +239,17 @@ def _parse_msg(name: str, text: str) -> Typesdict:
 
 
 def _parse_idl(name: str, text: str) -> Typesdict:
+    # Names are resolved here, and rosbags stumbles over some of the includes rosidl writes.
+    plain = re.sub(r'(?m)^[ \t]*#.*$', '', text)
     try:
-        return _tidied(get_types_from_idl(text))
+        return _tidied(get_types_from_idl(plain))
     except Exception as error:  # see _parse_msg
         raise _unparsable(name, error) from error
 
 
 def _unparsable(name: str, error: Exception) -> UnknownTypeError:
-    reason = ' '.join(str(error).split())[:200] or type(error).__name__
+    # rosbags quotes the whole text before it says where it stopped.
+    reason = ' '.join(str(error).split())[-200:] or type(error).__name__
     return UnknownTypeError(f'the definition of {name} cannot be parsed: {reason}')
 
 

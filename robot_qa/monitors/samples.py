@@ -79,9 +79,8 @@ class Samples:
         """Measure quantiles and extremes of ``values`` (by default the kept ones; not empty)."""
         if values is None:
             values = self.values
-        effective = stats.effective_count(values) if quantiles else None
         return [
-            self._quantile(check, quantiles[check.name], values, confidence, effective)
+            self._quantile(check, quantiles[check.name], values, confidence)
             if check.name in quantiles else self._extreme(check, values)
             for check in checks
         ]
@@ -91,12 +90,12 @@ class Samples:
         return exact(check, int(value), len(values), self._beyond(check.limit, values))
 
     def _quantile(
-        self, check: Check, q: float, values: Int64s, confidence: float, effective: float | None
+        self, check: Check, q: float, values: Int64s, confidence: float
     ) -> Measurement:
-        estimate = stats.quantile(values, q, confidence, effective)
+        worth = stats.effective_count(values, q, check.limit.value)
+        estimate = stats.quantile(values, q, confidence, worth)
         found = self._beyond(check.limit, values)
         count = len(values)
-        worth = effective or count
         needed = stats.samples_for_quantile(found.total / count, q, confidence)
         return Measurement(
             check, estimate.value, estimate.low, estimate.high, count, worth,

@@ -57,12 +57,15 @@ class McapScan:
         self.span: tuple[int, int] | None = None
         self._schemas: dict[int, records.Schema] = {}
         self._chunk_channels: dict[int, frozenset[int]] = {}
+        self._missing: set[int] = set()
         self._expected: int | None = None
         self._found = 0
         self._orphans = 0
         self._map = _map(path)
         self._view = memoryview(self._map)
-        if not self._read_summary():
+        if self._read_summary():
+            self._missing.update(self._chunk_channels)
+        else:
             for _ in self._parts(frozenset()):
                 pass
             self.notes.clear()
@@ -90,6 +93,11 @@ class McapScan:
             self.notes.append(
                 f'{self._found} messages were found where the file says it has {self._expected}'
             )
+        if self._missing:
+            self.notes.append(
+                f'{len(self._missing)} chunks that the index names are not there, '
+                f'the first at byte {min(self._missing)}'
+            )
 
     def close(self) -> None:
         """Release the file; payloads that were given stay valid."""
@@ -107,6 +115,7 @@ class McapScan:
                 if starts:
                     yield self._view, starts
                 elif opcode == Opcode.CHUNK:
+                    self._missing.discard(begin - FRAME.size)
                     if not self._skippable(begin, wanted):
                         yield from self._chunk(begin, end)
                 elif opcode == Opcode.FOOTER:
@@ -215,6 +224,8 @@ class McapScan:
                 self.metadata[metadata.name] = metadata.metadata
             elif opcode == Opcode.MESSAGE:
                 raise DamagedError
+            elif opcode > max(Opcode):
+                self._note_once(f'records of the unknown kind {opcode} were skipped')
         except (McapError, DamagedError, struct.error, UnicodeDecodeError):
             self._note_once(f'a record of kind {opcode} is damaged: it was skipped')
 

@@ -12,7 +12,7 @@ import struct
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -90,11 +90,13 @@ class Recorder:
         if len(batch):
             keeps = SOURCE_TIME if batch.source_ns is not None else ''
             keeps += f' {SEQUENCE}' if batch.sequence is not None else ''
-            numbers, places = np.unique(batch.publisher, return_inverse=True)
-            channels = np.array(
-                [self._channel((batch.topic, batch.type, int(n), keeps)) for n in numbers]
-            )
-            self._file.append(channels[places], batch)
+            # Batches of a live run are small, and there a set costs less than np.unique.
+            publishers = batch.publisher.tolist()
+            channels = {
+                number: self._channel((batch.topic, batch.type, number, keeps))
+                for number in sorted(set(publishers))
+            }
+            self._file.append([channels[number] for number in publishers], batch)
         self.flush()
 
     def flush(self) -> None:
@@ -169,8 +171,8 @@ class _McapFile:
         self._chunk += _bytes(channel.write)
         return channel.id
 
-    def append(self, channels: NDArray[np.int64], batch: Batch) -> None:
-        """Add messages; ``channels`` has shape (n,)."""
+    def append(self, channels: Sequence[int], batch: Batch) -> None:
+        """Add messages, each to its channel."""
         heads = np.empty(len(batch), _MESSAGE)
         heads['opcode'] = Opcode.MESSAGE
         heads['length'] = batch.payloads.lengths + MESSAGE_HEAD
@@ -205,7 +207,7 @@ class _McapFile:
             pieces.append(raw[at:at + step])
             pieces.append(batch.payloads.buffer[begin:begin + length])
         self._chunk += b''.join(pieces)
-        for channel in np.unique(chosen['channel']).tolist():
+        for channel in set(chosen['channel'].tolist()):
             mine = chosen['channel'] == channel
             self._index[channel].append(np.column_stack([chosen['log'][mine], starts[mine]]))
             self._counts[channel] += int(mine.sum())

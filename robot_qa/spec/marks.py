@@ -29,6 +29,7 @@ _FLOAT = (
     r'|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)'
 )
 _MERGE = '<<'
+_BREAK = re.compile('\r\n|[\n\r\x85\u2028\u2029]')  # what PyYAML counts as the end of a line
 
 
 class _CoreLoader(yaml.SafeLoader):
@@ -103,18 +104,17 @@ def _root(text: str, file: str) -> Node:
     try:
         loader = _CoreLoader(text)
     except yaml.reader.ReaderError as error:
-        before = text[:error.position]
-        column = error.position - before.rfind('\n')
+        before = _BREAK.split(text[:error.position])
         message = f'the character {text[error.position]!a} cannot be used; write it as an escape'
-        raise fail(before.count('\n') + 1, column, message) from error
+        raise fail(len(before), len(before[-1]) + 1, message) from error
     try:
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark or loader.get_mark()
         context = f'{error.context}, ' if error.context else ''
         message = f'not valid YAML: {context}{error.problem}'
-        if '${' in text.split('\n')[mark.line]:
-            message += '; inside [ ] and { } a reference needs quotes: \'${name}\''
+        if '${' in _BREAK.split(text)[mark.line]:
+            message += "; inside [ ] and { } a reference needs quotes: '${name}'"
         raise fail(mark.line + 1, mark.column + 1, message) from error
     except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF"
         mark = loader.get_mark()

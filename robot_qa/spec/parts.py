@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar
 
@@ -165,4 +166,5 @@ class Quantiles(Limits):
 
 
 def _fraction(key: str) -> float:
-    return float(key[1:]) / 100
+    # Decimal, because 99.9 / 100 in floats is not 0.999.
+    return float(Decimal(key[1:]) / 100)

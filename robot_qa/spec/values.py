@@ -15,7 +15,8 @@ from robot_qa.quantities import DurationNs, Frequency
 from robot_qa.spec.parts import wrong
 
 _ROS_NAME = r'(/[A-Za-z_][A-Za-z0-9_]*)+'
-_FIELD_PATH = r'[A-Za-z][A-Za-z0-9_]*(\[[0-9]*\])?(\.[A-Za-z][A-Za-z0-9_]*(\[[0-9]*\])?)*'
+_FIELD = r'[A-Za-z_][A-Za-z0-9_]*(\[([0-9]+|\*)\])?'
+_FIELD_PATH = rf'{_FIELD}(\.{_FIELD})*'
 _MESSAGE_TYPE = r'[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*'
 _PROCESS_NAME = r'[A-Za-z0-9_-]+'
 _IDENTIFIER = r'[A-Za-z_][A-Za-z0-9_]*'

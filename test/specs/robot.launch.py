@@ -1,0 +1,1 @@
+# A launch file, there so that a spec can name it.

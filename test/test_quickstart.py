@@ -1,0 +1,114 @@
+"""The main job on a real graph: every fault of the example robot turns its own check red.
+
+Each run is recorded, and its recording, judged offline, has to give the same checks, verdicts and
+measured values.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.live
+ROOT = Path(__file__).parent.parent
+SPEC = ROOT / 'config' / 'quickstart.qa.yaml'
+RED = {
+    'none': (),
+    'slow_scan': ('/scan.rate.min',),
+    'fast_scan': ('/scan.rate.max',),
+    'stalled_scan': ('/scan.gap.max',),
+    'jittery_scan': ('/scan.jitter.p80',),
+    'stale_scan': ('/scan.age.p80',),
+    'stuck_stamp_scan': ('/scan.stamps',),
+    'wrong_frame_scan': ('/scan.frame_id',),
+    'nan_scan': ('/scan.fields.ranges.finite',),
+    'close_scan': ('/scan.fields.ranges.min',),
+    'far_scan': ('/scan.fields.ranges.max',),
+    'cropped_scan': ('/scan.fields.ranges.length',),
+    'congested_imu': ('/imu.transport.p90',),
+    'loose_imu': ('/imu.fields.orientation.unit_quaternion',),
+    'biased_imu': ('/imu.fields.linear_acceleration.z.max',),
+    'lossy_odom': ('/odom.loss.max',),
+    'runaway_odom': ('/odom.fields.pose.pose.position.x.max',),
+    'misnamed_odom': ('/odom.fields.child_frame_id.equals',),
+    'sparse_battery': ('/battery.expect_count.min',),
+    'unknown_battery': ('/battery.fields.power_supply_status.one_of',),
+}
+# Runs are independent (each has its own domain), so a few go on at once.
+AT_ONCE = 4
+
+
+def robot_qa(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, '-m', 'robot_qa.cli', *map(str, words)], cwd=ROOT, text=True,
+        capture_output=True, timeout=120, check=False,
+    )
+
+
+def report(folder: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((folder / 'report.json').read_text())
+    return loaded
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
+    base = tmp_path_factory.mktemp('runs')
+    before = set(os.listdir('/dev/shm'))
+
+    def one(fault: str) -> tuple[Path, subprocess.CompletedProcess[str]]:
+        folder = base / fault
+        return folder, robot_qa(
+            'run', SPEC, '--set', f'fault={fault}', '--record', '--quiet', '--out', folder
+        )
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {fault: pool.submit(one, fault) for fault in RED}
+    left = {name for name in set(os.listdir('/dev/shm')) - before if 'fastrtps' in name}
+    assert not left, f'shared memory outlived the runs: {left}'
+
+
+def test_the_catalogue_is_covered() -> None:
+    from robot_qa.examples.robot import FAULTS
+
+    assert set(RED) == set(FAULTS)
+
+
+@pytest.mark.parametrize('fault', RED)
+def test_fault_turns_its_own_check_red(fault: str, runs: dict[str, Future[Any]]) -> None:
+    folder, finished = runs[fault].result()
+    found = report(folder)
+    red = {
+        check['name']: (check['verdict'], check['reason'])
+        for check in found['checks'] if check['verdict'] != 'PASS'
+    }
+    assert set(red) == {f'topics.{name}' for name in RED[fault]}, (red, finished.stderr)
+    assert finished.returncode == (1 if RED[fault] else 0)
+    assert not any(found['monitor']['overruns'].values())
+    for check in found['checks']:
+        if check['verdict'] != 'PASS':
+            assert check['verdict'] == 'FAIL'
+            if 'expect_count' not in check['name'] and 'rate' not in check['name']:
+                assert check['evidence']
+
+
+@pytest.mark.parametrize('fault', RED)
+def test_the_recording_gives_the_same_verdicts(
+    fault: str, runs: dict[str, Future[Any]], tmp_path: Path
+) -> None:
+    folder, live = runs[fault].result()
+    offline = robot_qa('check', SPEC, folder / 'recording.mcap', '--quiet', '--out', tmp_path)
+    assert offline.returncode == live.returncode, offline.stderr
+    here, there = report(folder), report(tmp_path)
+    assert here['duration_s'] == there['duration_s']
+    keys = ('name', 'verdict', 'measured', 'limit', 'evidence')
+    assert [{key: check[key] for key in keys} for check in here['checks']] == [
+        {key: check[key] for key in keys} for check in there['checks']
+    ]
