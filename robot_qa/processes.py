@@ -174,9 +174,11 @@ class Processes:
                     self._send({'close': True})
                 self._input.close()
         try:
-            self._keeper.wait(_CLOSING_TIMEOUT_S)
+            code = self._keeper.wait(_CLOSING_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             raise self._silent(_CLOSING_TIMEOUT_S) from error
+        if code != 0:
+            problem = self._lost()
         self._output.close()
         if problem:
             raise problem

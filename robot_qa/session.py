@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import robot_qa
 from robot_qa.checks import CheckResult, Verdict, fold
 from robot_qa.domains import claim_domain
-from robot_qa.errors import ProcessError, RobotQaError, SetupError
+from robot_qa.errors import RobotQaError, SetupError
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.monitors.panel import Panel
 from robot_qa.probes.bag import BagProbe
@@ -73,8 +73,10 @@ def check_recording(
         results = [*_recorded_checks(probe.session), *panel.results(seen, final=True)]
     finally:
         probe.close()
-    environment = {**_environment(), 'recording': str(bag)}
-    report = folder.write(started, results, seen, panel.messages, cost, environment, [])
+    report = folder.write(
+        started=started, results=results, seen=seen, messages=panel.messages, cost=cost,
+        environment={**_environment(), 'recording': str(bag)}, timeline=[],
+    )
     return folder.path, report
 
 
@@ -104,7 +106,7 @@ class RunFolder:
         write_atomically(out / 'spec.qa.yaml', loaded.text)
 
     def write(
-        self, started: str, results: list[CheckResult], seen: Observation, messages: int,
+        self, *, started: str, results: list[CheckResult], seen: Observation, messages: int,
         cost: Cost, environment: dict[str, str], timeline: list[Event],
     ) -> Report:
         """Write ``report.json``, ``junit.xml`` and ``timeline.jsonl``; return the report."""
@@ -165,6 +167,7 @@ class Run:
         self._processes: Processes | None = None
         self._recorder: Recorder | None = None
         self._cost = Cost()
+        self._ready_s = 0.0
         self._begun = time.monotonic()
         timeout = loaded.spec.timeout
         self._deadline = self._begun + timeout / NS_PER_S if timeout else None
@@ -210,7 +213,8 @@ class Run:
             topic = self._spec.topics.get(name)
             rate = None
             if topic is not None:
-                rate = topic.expected_rate or (topic.rate and (topic.rate.max or topic.rate.min))
+                limits = topic.rate
+                rate = topic.expected_rate or (limits.max or limits.min if limits else None)
             wanted.append(Wanted(name, topic.type if topic else None, rate))
         probe = LiveProbe(wanted, domain)
         stack.callback(probe.close)
@@ -233,6 +237,7 @@ class Run:
             pid = self._processes.start(self._process_spec(process, base))
             self._event('started', f'{process.name}, pid {pid}')
         self._wait_ready(probe, system)
+        self._ready_s = time.monotonic() - self._begun
         self._event('ready')
 
     def _process_spec(self, process: Process, base: dict[str, str]) -> ProcessSpec:
@@ -299,8 +304,13 @@ class Run:
         batches = _clock_first(probe.drain())
         self._panel.update(batches)
         if self._recorder is not None:
+            for who in probe.newcomers():
+                self._recorder.add_publisher(
+                    who.topic, who.type, who.index, who.node, who.gid, who.qos
+                )
             for batch in batches:
                 self._recorder.write(batch)
+            self._recorder.flush()
 
     def _elapsed_s(self) -> float:
         """Return how long we have watched, on the clock that the spec names."""
@@ -347,23 +357,16 @@ class Run:
         seen = probe.observation()
         results = [*self._all_run_checks(), *self._panel.results(seen, final=True)]
         if self._recorder is not None:
-            self._close_recording(self._recorder, probe, seen)
+            self._close_recording(self._recorder, seen)
         return self.folder.write(
-            self._started, results, seen, self._panel.messages, self._cost, _environment(),
-            self._timeline,
+            started=self._started, results=results, seen=seen, messages=self._panel.messages,
+            cost=self._cost, environment=_environment(), timeline=self._timeline,
         )
 
-    def _close_recording(self, recorder: Recorder, probe: LiveProbe, seen: Observation) -> None:
-        from robot_qa.probes.live import publishers_of
-
+    def _close_recording(self, recorder: Recorder, seen: Observation) -> None:
         recorder.close({
             'start_ns': seen.start_ns, 'end_ns': seen.end_ns, 'overruns': seen.overruns,
             'notes': seen.notes, 'clock': self._spec.clock,
-            'publishers': [
-                {'topic': topic, 'type': type_name, 'publisher': info.index, 'node': info.node,
-                 'gid': info.gid, 'reliability': info.reliability, 'durability': info.durability}
-                for topic, type_name, info in publishers_of(probe.watches)
-            ],
             'run_checks': [
                 {'name': result.name, 'verdict': result.verdict.value, 'reason': result.reason}
                 for result in self._all_run_checks()
@@ -385,8 +388,12 @@ class Run:
                 known[name] = CheckResult(
                     name, Verdict.INCONCLUSIVE, 'the observation did not begin', source
                 )
+        fine = {'system.ready': f'ready after {self._ready_s:.1f} s',
+                'run.duration': f'observed for {format_ns(self._duration_ns)}'}
         results = [
-            known.pop(name, CheckResult(name, Verdict.PASS, 'as it should be', source))
+            known.pop(name, CheckResult(
+                name, Verdict.PASS, fine.get(name, 'ran to the end'), source
+            ))
             for name in names
         ]
         return [*results, *known.values()]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from rosbags.typesys import Stores, get_typestore
+
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.monitors.base import Context, SimulatedClock
 from robot_qa.probes.batch import Batch, Observation, Payloads
-from rosbags.typesys import Stores, get_typestore
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -47,7 +49,7 @@ def imu(stamp_ns: int, quaternion: Any = (0.0, 0.0, 0.0, 1.0), z: float = 9.81) 
     ))
 
 
-def batch(  # noqa: PLR0913  (every column can be chosen)
+def batch(  # noqa: PLR0917  (every column can be chosen)
     sent: Any, payloads: list[bytes], topic: str = '/scan',
     kind: str = 'sensor_msgs/msg/LaserScan', received: Any = None, sequence: Any = 'count',
     publisher: Any = None,
@@ -97,7 +99,7 @@ def split(whole: Batch, borders: list[int]) -> list[Batch]:
     """Cut a batch in pieces, as drains at other moments would have."""
     edges = [0, *sorted(borders), len(whole)]
     pieces = []
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         if first == last:
             continue
         part = slice(first, last)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from robot_qa.checks import Verdict, judge
 from robot_qa.errors import FieldPathError
 from robot_qa.monitors.base import SimulatedClock
 from robot_qa.monitors.topics import timing_monitors, validity_monitors
 from robot_qa.probes.batch import Batch, Observation, Payloads
 from robot_qa.spec.model import TestSpec, declared_checks
-
 from samples import (
     MS,
     START,

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 import robot_qa
+from robot_qa.domains import claim_domain
 from robot_qa.errors import ProcessError
 from robot_qa.keeper import SharedMemory
 from robot_qa.processes import Exit, Processes, ProcessSpec, child_environment
@@ -444,7 +445,7 @@ def test_child_imports_rclpy(processes: Processes, tmp_path: Path, flagged: bool
     base = {key: value for key, value in os.environ.items() if key != 'LD_LIBRARY_PATH'}
     base |= {'_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'} if flagged else {}
     command = (sys.executable, '-c', 'import rclpy; rclpy.init(); print("initialized")')
-    processes.start(ProcessSpec('node', command, None, child_environment(base, 97, {})))
+    processes.start(ProcessSpec('node', command, None, child_environment(base, None, {})))
     wait_until(processes.poll, 'the child has ended')
     assert processes.poll()['node'].code == 0
     assert 'initialized' in (tmp_path / 'node.log').read_text()
@@ -452,18 +453,18 @@ def test_child_imports_rclpy(processes: Processes, tmp_path: Path, flagged: bool
 
 @pytest.mark.live
 @needs_rclpy
-def test_killed_node_leaves_no_shared_memory(processes: Processes, tmp_path: Path) -> None:
-    env = child_environment(os.environ, 97, {})
-    pid = processes.start(ProcessSpec('node', (sys.executable, '-c', NODE), None, env))
-    wait_until(lambda: 'ready' in (tmp_path / 'node.log').read_text(), 'the node is up')
-    held = Path(f'/proc/{pid}/maps').read_text()
-    # The keeper looks a tenth of a second after the creation, or before it stops anything.
-    processes.start(ProcessSpec('other', ('sleep', '60'), None, env))
-    processes.stop('other')
-    os.kill(pid, signal.SIGKILL)
-    wait_until(processes.poll, 'the node has died')
-    stems = set(re.findall(r'/dev/shm/((?:fastrtps|fastdds)_\S+)', held))
-    companions = [path for path in SHM.iterdir() if any(stem in path.name for stem in stems)]
-    assert len(companions) > len(stems) > 1, 'a killed node cleans nothing'
-    processes.close()
-    assert [path for path in companions if path.exists()] == []
+def test_killed_node_leaves_no_shared_memory(tmp_path: Path) -> None:
+    with claim_domain() as claim, Processes(tmp_path) as processes:
+        env = child_environment(os.environ, claim.id, {})
+        pid = processes.start(ProcessSpec('node', (sys.executable, '-c', NODE), None, env))
+        wait_until(lambda: 'ready' in (tmp_path / 'node.log').read_text(), 'the node is up')
+        links = [os.readlink(link) for link in Path(f'/proc/{pid}/fd').iterdir()]
+        # The keeper looks a tenth of a second after the creation, or before it stops anything.
+        processes.start(ProcessSpec('other', ('sleep', '60'), None, env))
+        processes.stop('other')
+        os.kill(pid, signal.SIGKILL)
+        wait_until(processes.poll, 'the node has died')
+        stems = re.findall(r'/dev/shm/(\S+)_el\n', '\n'.join(links) + '\n')
+        files = [path for stem in stems for path in SHM.glob(f'*{stem}*')]
+        assert len(files) > 2 * len(stems) > 2, 'a killed node cleans nothing'
+    assert [path for path in files if path.exists()] == []

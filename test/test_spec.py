@@ -596,8 +596,8 @@ TEXTS = [path.read_text(encoding='utf-8') for path in GOOD]
 SNIPPETS = st.sampled_from([
     '{', '}', '[', ']', ':', ': ', '- ', '\n', '\n  ', '&a ', '*a', '<<: ', '!!', '!x ', '|', '>',
     '"', "'", '${', '$${', '${length}', '%', '#', '? ', '\t', '~', 'null', '.nan', '1e999', '-1',
-    '0x', '9' * 50, '---\n', '...', '\\', '\x00', '\ufeff', '\u2028', '\r', '/', '..', 'p101: 1 s', '@',
-    '- - - ', 'true', '5 Hz', '%YAML 1.3\n', '"\\ud800"', '{a: {b: [', ', ',
+    '0x', '9' * 50, '---\n', '...', '\\', '\x00', '\ufeff', '\u2028', '\r', '/', '..', 'p101: 1 s',
+    '@', '- - - ', 'true', '5 Hz', '%YAML 1.3\n', '"\\ud800"', '{a: {b: [', ', ',
 ]) | st.text(max_size=3)
 
 
@@ -625,9 +625,9 @@ def check_outcome(path: Path, text: str, overrides: dict[str, str]) -> None:
     path.write_bytes(text.encode('utf-8', 'surrogatepass'))
     lines = len(re.split('\r\n|[\n\r\x85\u2028\u2029]', text))
     try:
-        found = list(declared_checks(load_spec(path, overrides).spec))
+        found = len(list(declared_checks(load_spec(path, overrides).spec)))
     except SpecError as error:
-        found = [problem for problem in error.problems if 1 <= problem.line <= lines]
+        found = sum(1 <= problem.line <= lines for problem in error.problems)
     assert found
 
 
@@ -643,7 +643,7 @@ def test_mutated_texts_raise_nothing_but_spec_errors(
     check_outcome(fuzzed, text, data.draw(st.sampled_from([{}, {'fault': 'x'}, {'low': '1'}])))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_mutated_values_raise_nothing_but_spec_errors(fuzzed: Path, data: st.DataObject) -> None:
     marked = compose(EVERYTHING.read_text(encoding='utf-8'), 'f')
@@ -651,11 +651,7 @@ def test_mutated_values_raise_nothing_but_spec_errors(fuzzed: Path, data: st.Dat
         path = data.draw(st.sampled_from(sorted(marked.values, key=str)))
         part: Any = marked.data
         for key in path[:-1]:
-            part = part[key] if isinstance(part, dict | list) and _has(part, key) else {}
+            part = part.get(key) if isinstance(part, dict) else None
         if path and isinstance(part, dict):
             part[path[-1]] = data.draw(VALUES)
     check_outcome(fuzzed, json.dumps(marked.data), {})
-
-
-def _has(part: Any, key: str | int) -> bool:
-    return key in part if isinstance(part, dict) else isinstance(key, int) and key < len(part)

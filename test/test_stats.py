@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from robot_qa import stats
 from scipy.stats import beta, binom, norm
+
+from robot_qa import stats
 
 RUNS = 20_000
 CONFIDENCE = 0.95

@@ -132,8 +132,6 @@ class SkipStrings:
     def drive(self, lanes: Lanes) -> None:
         """See Step."""
         left = all_counted(lanes, self.length)
-        # A string takes at least its count: no need to find out one by one.
-        lanes.park(left * 4 > lanes.ends - lanes.positions)
         if self.index is not None:
             lanes.park(left <= self.index)
             left = np.minimum(left, self.index)

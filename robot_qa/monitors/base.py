@@ -28,12 +28,16 @@ class Limit:
 
 @dataclass(frozen=True)
 class Check:
-    """One expectation: its dotted name in the spec, the topic that it is about, its limit."""
+    """One expectation: its dotted name in the spec, the topic that it is about, its limit.
+
+    ``at_end`` marks what only the end can tell, such as a count that still grows.
+    """
 
     name: str
     topic: str
     limit: Limit
     unit: str
+    at_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,8 +143,9 @@ class SimulatedClock:
     def update(self, batch: Batch) -> None:
         """Take a batch of rosgraph_msgs/msg/Clock (sec int32, nanosec uint32)."""
         seconds = batch.payloads.gather(4, '<i4').astype(np.int64)
+        nanoseconds = batch.payloads.gather(8, '<u4').astype(np.int64)
         self.received.extend(batch.received_ns)
-        self.simulated.extend(seconds * NS_PER_S + batch.payloads.gather(8, '<u4'))
+        self.simulated.extend(seconds * NS_PER_S + nanoseconds)
 
     def covers(self, received_ns: int) -> bool:
         """Tell whether a tick was received after that time, so that none can come before it."""
@@ -167,8 +172,13 @@ class Context:
 class Monitor(Protocol):
     """Takes the batches of its topic and measures its checks."""
 
-    topic: str
-    checks: Sequence[Check]
+    @property
+    def topic(self) -> str:
+        """The topic whose batches it takes."""
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """What it answers for."""
 
     def update(self, batch: Batch) -> None:
         """Take the next batch of the topic."""

@@ -88,7 +88,9 @@ class CountMonitor:
     def __init__(self, topic: str, limits: CountLimits) -> None:
         self.topic = topic
         self.checks = [
-            Check(f'topics.{topic}.{name}', topic, limit, 'messages')
+            Check(
+                f'topics.{topic}.{name}', topic, limit, 'messages', at_end=limit.side != 'max'
+            )
             for name, limit in _count_limits(limits)
         ]
         self._count = 0

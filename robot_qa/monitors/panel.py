@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from dataclasses import replace
 from importlib.metadata import entry_points
 
 from robot_qa.checks import CheckResult, Verdict, judge
@@ -66,7 +67,7 @@ class Panel:
             now = time.monotonic()
             if not final and now < self._next_turn.get(id(monitor), 0.0):
                 continue
-            self._measure(monitor, seen)
+            self._measure(monitor, seen, final)
             spent = time.monotonic() - now
             self._next_turn[id(monitor)] = now + spent / MEASURING_SHARE
         return [
@@ -76,13 +77,16 @@ class Panel:
             for name, source in self._sources.items()
         ]
 
-    def _measure(self, monitor: Monitor, seen: Observation) -> None:
+    def _measure(self, monitor: Monitor, seen: Observation, final: bool) -> None:
         if id(monitor) not in self._broken:
             try:
                 for measured in monitor.measure(seen):
                     name = measured.check.name
                     notes = seen.notes.get(monitor.topic, ())
-                    self._results[name] = judge(measured, self._sources[name], notes)
+                    result = judge(measured, self._sources[name], notes)
+                    if measured.check.at_end and not final:
+                        result = replace(result, verdict=Verdict.INCONCLUSIVE)
+                    self._results[name] = result
             except Exception as error:  # as above
                 self._broken[id(monitor)] = _describe(error)
         if id(monitor) in self._broken:

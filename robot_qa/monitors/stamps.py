@@ -18,7 +18,7 @@ NO_SOURCE_TIME = (
 
 
 class HeaderStamps:
-    """Reads ``header.stamp`` from the bytes; compiled at the first batch, when the type is known."""
+    """Reads ``header.stamp`` from the bytes; compiled when the first batch tells the type."""
 
     def __init__(self, context: Context, path: str = 'header.stamp') -> None:
         self._context = context

@@ -32,13 +32,13 @@ class RateMonitor:
 
     def __init__(self, topic: str, rate: Rate, basis: Basis, context: Context) -> None:
         self.topic = topic
-        limits = {'min': rate.min, 'max': rate.max}
+        self._low, self._high = rate.min, rate.max
+        bounds = (Limit('min', rate.min or 0.0), Limit('max', rate.max or 0.0))
         self.checks = [
-            Check(f'topics.{topic}.rate.{side}', topic, Limit(side, value), 'Hz')
-            for side, value in (('min', rate.min), ('max', rate.max)) if value is not None
+            Check(f'topics.{topic}.rate.{limit.side}', topic, limit, 'Hz')
+            for limit in bounds if limit.value
         ]
         self._window = rate.window
-        self._low, self._high = limits['min'], limits['max']
         self._stamps = BasisStamps(basis, context)
         self._recent: Int64s = np.empty(0, np.int64)
         self._first: int | None = None

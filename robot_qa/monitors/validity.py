@@ -13,7 +13,6 @@ from robot_qa.messages.fields import FieldReader, compile_field
 from robot_qa.monitors.base import (
     Check,
     Context,
-    Evidence,
     Findings,
     Limit,
     Measurement,
@@ -175,7 +174,7 @@ def field_judges(topic: str, name: str, limits: FieldChecks) -> list[Judge]:
     skips = limits.finite is not None
     numeric = ('number', 'bool', 'stamp')
 
-    def add(
+    def add(  # noqa: PLR0917  (a row of the table below)
         key: str, limit: Limit, unit: str, subject: Subject, kinds: tuple[str, ...], broken: Broken
     ) -> None:
         judges.append(Judge(Check(f'{name}.{key}', topic, limit, unit), subject, kinds, broken))

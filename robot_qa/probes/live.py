@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +23,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from robot_qa.errors import SetupError
 from robot_qa.probes.batch import Batch, Int64s, Observation, Payloads
+from robot_qa.timebase import NS_PER_S
 
 POLL_PERIOD_S = 0.05
 GRAPH_PERIOD_S = 1.0
@@ -48,13 +48,17 @@ class Wanted:
 
 @dataclass(frozen=True)
 class PublisherInfo:
-    """Who publishes: ``index`` is what batches carry, ``gid`` the middleware's identity in hex."""
+    """Who publishes: ``index`` is what batches carry, ``gid`` the middleware's identity in hex.
 
+    ``qos`` is what it offers, as rosbag2 writes it: YAML.
+    """
+
+    topic: str
+    type: str
     index: int
     node: str
     gid: str
-    reliability: str
-    durability: str
+    qos: str
 
 
 @dataclass
@@ -100,7 +104,13 @@ class LiveProbe:
         except Exception as error:
             raise SetupError(f'cannot join the ROS graph: {error}') from error
         self.watches = {one.topic: Watch(one) for one in wanted}
+        self._newcomers: list[PublisherInfo] = []
         self._start_ns = self._end_ns = time.time_ns()
+
+    def newcomers(self) -> list[PublisherInfo]:
+        """Return the publishers that were discovered since the last call."""
+        found, self._newcomers = self._newcomers, []
+        return found
 
     def begin(self) -> None:
         """Start the observation now; what came before does not count."""
@@ -175,10 +185,12 @@ class LiveProbe:
         for info in ours:
             gid = bytes(info.endpoint_gid)[:16]
             index = watch.publishers.setdefault(gid, len(watch.publishers))
-            watch.found.setdefault(index, PublisherInfo(
-                index, f'{info.node_namespace.rstrip("/")}/{info.node_name}', gid.hex(),
-                info.qos_profile.reliability.name, info.qos_profile.durability.name,
-            ))
+            if index not in watch.found:
+                watch.found[index] = PublisherInfo(
+                    topic, info.topic_type, index, _node_of(info), gid.hex(),
+                    _qos_text(info.qos_profile),
+                )
+                self._newcomers.append(watch.found[index])
         if not ours:
             return
         # Ask for no more than every publisher offers; one that came late may offer less.
@@ -205,8 +217,7 @@ class LiveProbe:
             watch.type = wanted or types[0]
         for info in publishers:
             if info.topic_type != watch.type:
-                node = f'{info.node_namespace.rstrip("/")}/{info.node_name}'
-                watch.note(f'{node} publishes {info.topic_type}, not {watch.type}')
+                watch.note(f'{_node_of(info)} publishes {info.topic_type}, not {watch.type}')
 
     def _depth(self, watch: Watch) -> int:
         rate = watch.wanted.rate or 0.0
@@ -286,6 +297,27 @@ def _never_called(message: bytes) -> None:
     """Stand in for a callback: nothing spins this node."""
 
 
+def _node_of(endpoint: Any) -> str:
+    return f'{endpoint.node_namespace.rstrip("/")}/{endpoint.node_name}'
+
+
+def _qos_text(profile: Any) -> str:
+    return (
+        '- history: unknown\n  depth: 0\n'
+        f'  reliability: {profile.reliability.name.lower()}\n'
+        f'  durability: {profile.durability.name.lower()}\n'
+        + ''.join(f'  {name}:\n    sec: {span.nanoseconds // NS_PER_S}\n'
+                  f'    nsec: {span.nanoseconds % NS_PER_S}\n'
+                  for name, span in (('deadline', profile.deadline),
+                                     ('lifespan', profile.lifespan)))
+        + f'  liveliness: {profile.liveliness.name.lower()}\n'
+        '  liveliness_lease_duration:\n'
+        f'    sec: {profile.liveliness_lease_duration.nanoseconds // NS_PER_S}\n'
+        f'    nsec: {profile.liveliness_lease_duration.nanoseconds % NS_PER_S}\n'
+        '  avoid_ros_namespace_conventions: false\n'
+    )
+
+
 def _column(infos: list[dict[str, Any]], key: str) -> Int64s | None:
     """Return one column of the middleware's message infos; None where it keeps no such value."""
     first = infos[0].get(key)
@@ -333,11 +365,3 @@ def _lost_total(watch: Watch) -> int:
     with watch.lost_event:
         status = watch.lost_event.take_event()
     return 0 if status is None else int(status.total_count)
-
-
-def publishers_of(watches: Mapping[str, Watch]) -> list[tuple[str, str, PublisherInfo]]:
-    """Return topic, type and identity of every publisher that was seen."""
-    return [
-        (topic, watch.type or '', info)
-        for topic, watch in watches.items() for info in watch.found.values()
-    ]

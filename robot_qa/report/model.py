@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from robot_qa.checks import CheckResult, Verdict
 from robot_qa.monitors.base import Evidence
 
-FORMAT = 1
 VerdictName = Literal['PASS', 'FAIL', 'INCONCLUSIVE', 'ERROR']
 
 
@@ -85,7 +84,7 @@ class Event(Part):
 class Report(Part):
     """A whole run."""
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     name: str
     verdict: VerdictName
     started: str = Field(description='ISO 8601, UTC')

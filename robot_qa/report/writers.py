@@ -40,7 +40,7 @@ def junit(report: Report, skip_inconclusive: bool) -> str:
     """Return the report as JUnit XML: a test case per check, measured values as properties."""
     counts = Counter(check.verdict for check in report.checks)
     inconclusive = counts['INCONCLUSIVE']
-    totals = {
+    totals: dict[str, str] = {
         'tests': str(len(report.checks)),
         'failures': str(counts['FAIL'] + (0 if skip_inconclusive else inconclusive)),
         'errors': str(counts['ERROR']),
@@ -49,7 +49,7 @@ def junit(report: Report, skip_inconclusive: bool) -> str:
     }
     root = ElementTree.Element('testsuites', totals)
     suite = ElementTree.SubElement(
-        root, 'testsuite', name=_xml(report.name), timestamp=report.started, **totals
+        root, 'testsuite', {'name': _xml(report.name), 'timestamp': report.started, **totals}
     )
     for check in report.checks:
         _add_case(suite, report, check, skip_inconclusive)

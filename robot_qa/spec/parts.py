@@ -84,9 +84,8 @@ class Part(BaseModel):
     def _mark_unknown_keys(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        refusals = {key: cls.key_refusal(key) for key in data}
         return {
-            key: value if (refusal := refusals[key]) is None else _UnknownKey(refusal)
+            key: value if (refusal := cls.key_refusal(key)) is None else _UnknownKey(refusal)
             for key, value in data.items()
         }
 
