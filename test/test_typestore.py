@@ -135,8 +135,9 @@ def test_definition_text_keeps_constants_and_bounds() -> None:
 
 def test_idl_of_a_recording() -> None:
     text = (
-        f'{LINE}\nIDL: a/msg/A\n// from A.msg\n\n#include "a/msg/B.idl"\nmodule a {{ module msg {{ struct A {{ a::msg::B b; '
-        f'sequence<double, 3> c; wstring w; }}; }}; }};\n'
+        f'{LINE}\nIDL: a/msg/A\n// from A.msg\n\n#include "a/msg/B.idl"\n'
+        'module a { module msg { struct A { a::msg::B b; '
+        'sequence<double, 3> c; wstring w; }; }; };\n'
         f'{LINE}\r\nIDL: a/msg/B\nmodule a {{ module msg {{ struct B {{ '
         'uint8 structure_needs_at_least_one_member; }; }; };\n'
     )

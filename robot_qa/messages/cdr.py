@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from robot_qa.errors import MessageError
-from robot_qa.probes.batch import Buffer, Int64s, Payloads
+from robot_qa.messages.payloads import Buffer, Int64s, Payloads
 
 Order = Literal['<', '>']
 

@@ -33,15 +33,13 @@ from robot_qa.messages.leaves import (
     Messages,
     Number,
     Numbers,
-    Plan,
     Stamp,
-    Star,
     Text,
     Texts,
-    flattened,
 )
+from robot_qa.messages.payloads import Buffer, Int64s, Payloads
+from robot_qa.messages.plans import Plan, Star, flattened
 from robot_qa.messages.typestore import DUMMY_MEMBER, TypeStore
-from robot_qa.probes.batch import Buffer, Int64s, Payloads
 
 _PART = re.compile(r'([A-Za-z_]\w*)(?:\[(\d+|\*)\])?', re.ASCII)
 _STAMPS = {'builtin_interfaces/msg/Time', 'builtin_interfaces/msg/Duration'}

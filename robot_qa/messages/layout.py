@@ -24,8 +24,8 @@ from robot_qa.messages.cdr import (
     first_number,
     first_numbers,
 )
+from robot_qa.messages.payloads import Int64s
 from robot_qa.messages.typestore import TypeStore
-from robot_qa.probes.batch import Int64s
 
 NUMBER_SIZES = {
     'bool': 1, 'byte': 1, 'char': 1, 'int8': 1, 'uint8': 1, 'int16': 2, 'uint16': 2,
