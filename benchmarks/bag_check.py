@@ -1,4 +1,7 @@
-"""How fast a recording is read: our scan against the stream reader of the ``mcap`` package.
+"""How fast a recording is judged, and what it is compared with.
+
+Baselines in the same run: the ``mcap`` package's stream reader, which only hands out the messages,
+and rosbags' reader with deserialization, which a script that looks at fields would use.
 
 Run from the repository: ``python -m benchmarks.bag_check [messages]``.
 """
@@ -6,22 +9,28 @@ Run from the repository: ``python -m benchmarks.bag_check [messages]``.
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import resource
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mcap.records import Message
 from mcap.stream_reader import StreamReader
 from numpy.typing import NDArray
+from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.probes.bag import BagProbe
 from robot_qa.probes.batch import Batch, Int64s, Payloads
 from robot_qa.probes.recorder import Recorder
+from robot_qa.session import check_recording
+from robot_qa.spec.loader import load_spec
 from robot_qa.timebase import NS_PER_S
 
 TYPE = 'sensor_msgs/msg/Imu'
@@ -30,6 +39,19 @@ RATE_HZ = 400
 DRAIN_HZ = 20
 START_NS = 1_760_000_000 * NS_PER_S
 # Of the serialized message: the stamp, the vectors that change, and the covariances between them.
+SPEC = 'robot_qa: 1\nname: benchmark\nduration: 10 s\ntopics:\n'
+TIMING = (
+    'rate: {min: 300 Hz, max: 500 Hz}, gap: {max: 50 ms}, jitter: {p99: 2 ms}, '
+    'transport: {p99: 5 ms}, loss: {max: 0 %}'
+)
+CHECKS = {
+    'timing': TIMING,
+    'fields': TIMING + (
+        ', stamps: increasing, age: {p99: 10 ms}, frame_id: imu_link_frame, fields: '
+        '{linear_acceleration.z: {finite: true, min: -50, max: 50}, '
+        'angular_velocity.x: {finite: true}, orientation.w: {min: -2, max: 2}}'
+    ),
+}
 STAMP = slice(4, 12)
 VALUES = (slice(36, 68), slice(140, 164), slice(236, 260))
 
@@ -121,12 +143,61 @@ def stream_per_s(path: Path, messages: int) -> float:
         return count / (time.perf_counter() - started)
 
 
+def deserialized_per_s(path: Path, messages: int) -> float:
+    with AnyReader([path]) as reader:
+        started = time.perf_counter()
+        count = 0
+        for connection, _, raw in itertools.islice(reader.messages(), messages):
+            message: Any = reader.deserialize(raw, connection.msgtype)
+            count += message.linear_acceleration.z < 100.0
+        return count / (time.perf_counter() - started)
+
+
+def judge(path: str, kind: str, answers: multiprocessing.SimpleQueue[Any]) -> None:
+    """Check the recording in this process; answer with seconds and how far memory grew, bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        spec = Path(folder) / 'benchmark.qa.yaml'
+        spec.write_text(SPEC + ''.join(
+            f'  /imu_{topic}: {{{CHECKS[kind]}}}\n' for topic in range(TOPICS)))
+        loaded = load_spec(spec)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        started = time.perf_counter()
+        check_recording(loaded, Path(path), Path(folder) / 'out')
+        spent = time.perf_counter() - started
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        answers.put((spent, grown * 1024))
+
+
+def judged(path: Path, kind: str, messages: int) -> tuple[float, float]:
+    """Return messages/s and bytes per message, the medians of three processes."""
+    context = multiprocessing.get_context('spawn')
+    runs = []
+    for _ in range(3):
+        answers: multiprocessing.SimpleQueue[Any] = context.SimpleQueue()
+        process = context.Process(target=judge, args=(str(path), kind, answers))
+        process.start()
+        runs.append(answers.get())
+        process.join()
+    seconds, grown = np.median(np.array(runs), axis=0)
+    return messages / seconds, grown / messages
+
+
 def main() -> None:
-    path = recording(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
+    messages = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    path = recording(messages)
     stream = stream_per_s(path, 100_000)
-    ours = max(ours_per_s(path) for _ in range(3))
-    print(f'mcap stream reader {stream / 1e3:.0f}k messages/s')
-    print(f'BagProbe           {ours / 1e3:.0f}k messages/s, {ours / stream:.1f} times as fast')
+    fields = deserialized_per_s(path, 30_000)
+    scan = max(ours_per_s(path) for _ in range(3))
+    print(f'mcap stream reader, no checks      {stream / 1e3:6.0f}k messages/s')
+    print(f'rosbags, deserialized, no checks   {fields / 1e3:6.0f}k messages/s')
+    print(f'our reader, no checks              {scan / 1e3:6.0f}k messages/s, '
+          f'{scan / stream:.1f} times the stream reader')
+    for kind, baseline, name, goal in (
+        ('timing', stream, 'the stream reader', 800), ('fields', fields, 'rosbags', 250),
+    ):
+        rate, size = judged(path, kind, messages)
+        print(f'robot_qa check, {kind:18} {rate / 1e3:6.0f}k messages/s (goal {goal}k), '
+              f'{rate / baseline:.1f} times {name}; {size:.0f} bytes a message')
 
 
 if __name__ == '__main__':

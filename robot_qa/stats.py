@@ -6,7 +6,7 @@ prove it wrong, so ``confidence=0.95`` means at most 5 % false PASS and at most 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
 MOST_SAMPLES = 10_000_000
+FEW_LAGS = 50
 
 
 def proportion_low(successes: float, trials: float, confidence: float) -> float:
@@ -130,14 +131,24 @@ def effective_count(series: ArrayLike, q: float, limit: float) -> float:
     power = float(high @ high)
     if power == 0.0:
         return float(count)
-    spectrum = np.fft.rfft(high, 2 * count)
-    correlation = np.fft.irfft(spectrum * spectrum.conj())[1:count] / power
-    if correlation[0] < 1.645 / np.sqrt(count):
+    if float(high[:-1] @ high[1:]) / power < 1.645 / np.sqrt(count):
         return float(count)
-    ends = correlation <= 0.0
-    lags = int(np.argmax(ends)) if ends.any() else count - 1
-    time = 1.0 + 2.0 * float(correlation[:lags].sum())
+    time = 1.0
+    for correlation in _autocorrelation(high, power):
+        if correlation <= 0.0:
+            break
+        time += 2.0 * correlation
     return float(np.clip(count / time, 1.0, count))
+
+
+def _autocorrelation(series: NDArray[np.float64], power: float) -> Iterator[float]:
+    """Yield the autocorrelations from lag 1: the first few one by one, the rest at once."""
+    count = len(series)
+    for lag in range(1, min(FEW_LAGS, count)):
+        yield float(series[:-lag] @ series[lag:]) / power
+    spectrum = np.fft.rfft(series, 2 * count)
+    rest: NDArray[np.float64] = np.fft.irfft(spectrum * spectrum.conj())[FEW_LAGS:count]
+    yield from (rest / power).tolist()
 
 
 def _first_false(holds: Callable[[int], bool], stop: int) -> int:

@@ -118,7 +118,7 @@ class Column:
         """Append ``values`` of shape (n,)."""
         needed = self._count + len(values)
         if needed > len(self._room):
-            grown = np.empty(max(needed, 3 * len(self._room) // 2), np.int64)
+            grown = np.empty(max(needed, 9 * len(self._room) // 8), np.int64)
             grown[:self._count] = self._room[:self._count]
             self._room = grown
         self._room[self._count:needed] = values
