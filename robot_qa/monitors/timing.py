@@ -202,5 +202,4 @@ class JitterMonitor:
             return [missing(check, self._messages, reason) for check in self.checks]
         intervals = self._samples.values
         period = self._period or int(np.median(intervals))
-        deviations = np.abs(intervals - period)
-        return self._samples.measure(self.checks, self._quantiles, self._confidence, deviations)
+        return self._samples.measure(self.checks, self._quantiles, self._confidence, period)

@@ -1,0 +1,1 @@
+"""Measurements of cost and speed, each with a baseline in the same run."""
