@@ -115,6 +115,7 @@ class RunFolder:
             name=spec.name,
             verdict=fold(result.verdict for result in results).value,
             started=started,
+            start_ns=seen.start_ns,
             duration_s=(seen.end_ns - seen.start_ns) / NS_PER_S,
             confidence=spec.confidence,
             environment=environment,

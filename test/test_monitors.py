@@ -49,7 +49,7 @@ def verdicts(
             assert clock is not None
             clock.update(one)
         for monitor in monitors:
-            if monitor.topic == one.topic:
+            if one.topic in monitor.topics:
                 monitor.update(one)
     found = {}
     for monitor in monitors:

@@ -170,18 +170,18 @@ class Context:
 
 
 class Monitor(Protocol):
-    """Takes the batches of its topic and measures its checks."""
+    """Takes the batches of its topics and measures its checks."""
 
     @property
-    def topic(self) -> str:
-        """The topic whose batches it takes."""
+    def topics(self) -> Sequence[str]:
+        """The topics whose batches it takes."""
 
     @property
     def checks(self) -> Sequence[Check]:
         """What it answers for."""
 
     def update(self, batch: Batch) -> None:
-        """Take the next batch of the topic."""
+        """Take the next batch of one of the topics."""
 
     def measure(self, seen: Observation) -> list[Measurement]:
         """Return one measurement per check, from all that came so far."""

@@ -31,7 +31,7 @@ class LossMonitor:
     """
 
     def __init__(self, topic: str, loss: Loss, context: Context) -> None:
-        self.topic = topic
+        self.topics = (topic,)
         self.checks = [Check(f'topics.{topic}.loss.max', topic, Limit('max', loss.max), 'ratio')]
         self._confidence = context.confidence
         self._last: dict[int, int] = {}
@@ -67,7 +67,7 @@ class LossMonitor:
         check = self.checks[0]
         if self._lacking or not self._received:
             return [missing(check, self._received, self._lacking)]
-        lost = max(0, self._lost - seen.overruns.get(self.topic, 0))
+        lost = max(0, self._lost - seen.overruns.get(check.topic, 0))
         found = self._bursts if lost else Findings()
         sent = self._received + lost
         if check.limit.value == 0:
@@ -86,7 +86,7 @@ class CountMonitor:
     """How many messages came in the whole observation."""
 
     def __init__(self, topic: str, limits: CountLimits) -> None:
-        self.topic = topic
+        self.topics = (topic,)
         self.checks = [
             Check(
                 f'topics.{topic}.{name}', topic, limit, 'messages', at_end=limit.side != 'max'
@@ -119,7 +119,7 @@ class StampsMonitor:
     """Whether each publisher's header stamps are set and move forward."""
 
     def __init__(self, topic: str, strictly: bool, context: Context) -> None:
-        self.topic = topic
+        self.topics = (topic,)
         self.checks = [Check(f'topics.{topic}.stamps', topic, Limit('max', 0), 'violations')]
         self._least_step = 1 if strictly else 0
         self._header = HeaderStamps(context)

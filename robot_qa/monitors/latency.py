@@ -19,7 +19,7 @@ class AgeMonitor:
     """
 
     def __init__(self, topic: str, age: QuantileLimits, context: Context) -> None:
-        self.topic = topic
+        self.topics = (topic,)
         self.checks, self._quantiles = quantile_checks(f'topics.{topic}.age', topic, age)
         self._context = context
         self._header = HeaderStamps(context)
@@ -63,7 +63,7 @@ class TransportMonitor:
     """Reception minus sending: both system clocks, of our host and of the publisher's."""
 
     def __init__(self, topic: str, transport: QuantileLimits, context: Context) -> None:
-        self.topic = topic
+        self.topics = (topic,)
         name = f'topics.{topic}.transport'
         self.checks, self._quantiles = quantile_checks(name, topic, transport)
         self._confidence = context.confidence

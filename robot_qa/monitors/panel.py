@@ -34,7 +34,8 @@ class Panel:
         ]
         self._by_topic: dict[str, list[Monitor]] = defaultdict(list)
         for monitor in self._monitors:
-            self._by_topic[monitor.topic].append(monitor)
+            for topic in monitor.topics:
+                self._by_topic[topic].append(monitor)
         self._sources = {name: loaded.source(path) for name, path in declared_checks(spec)}
         self._broken: dict[int, str] = {}
         self._results: dict[str, CheckResult] = {}
@@ -82,7 +83,7 @@ class Panel:
             try:
                 for measured in monitor.measure(seen):
                     name = measured.check.name
-                    notes = seen.notes.get(monitor.topic, ())
+                    notes = seen.notes.get(measured.check.topic, ())
                     result = judge(measured, self._sources[name], notes)
                     if measured.check.at_end and not final:
                         result = replace(result, verdict=Verdict.INCONCLUSIVE)

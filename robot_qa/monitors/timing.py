@@ -31,7 +31,7 @@ class RateMonitor:
     """
 
     def __init__(self, topic: str, rate: Rate, basis: Basis, context: Context) -> None:
-        self.topic = topic
+        self.topics = (topic,)
         self._low, self._high = rate.min, rate.max
         bounds = (Limit('min', rate.min or 0.0), Limit('max', rate.max or 0.0))
         self.checks = [
@@ -135,7 +135,7 @@ class GapMonitor:
     """The longest time without a message, the silence up to the end of the run included."""
 
     def __init__(self, topic: str, gap: Gap, basis: Basis, context: Context) -> None:
-        self.topic = topic
+        self.topics = (topic,)
         self.checks = [Check(f'topics.{topic}.gap.max', topic, Limit('max', gap.max), 'ns')]
         self._limit = gap.max
         self._stamps = BasisStamps(basis, context)
@@ -178,7 +178,7 @@ class JitterMonitor:
     """How far each interval is from the period: the one declared, else the median interval."""
 
     def __init__(self, topic: str, jitter: Jitter, basis: Basis, context: Context) -> None:
-        self.topic = topic
+        self.topics = (topic,)
         self.checks, self._quantiles = quantile_checks(f'topics.{topic}.jitter', topic, jitter)
         self._period = jitter.period
         self._confidence = context.confidence

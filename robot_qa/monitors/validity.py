@@ -89,7 +89,7 @@ class FieldMonitor:
     """All checks on one field of one topic; the field is read once per batch."""
 
     def __init__(self, topic: str, path: str, judges: list[Judge], context: Context) -> None:
-        self.topic = topic
+        self.topics = (topic,)
         self.checks = [judge.check for judge in judges]
         self._path = path
         self._judges = judges

@@ -88,6 +88,7 @@ class Report(Part):
     name: str
     verdict: VerdictName
     started: str = Field(description='ISO 8601, UTC')
+    start_ns: int = Field(description='when the observation began, system clock')
     duration_s: float = Field(description='the span observed, system clock')
     confidence: float
     environment: dict[str, str]

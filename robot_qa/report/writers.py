@@ -9,7 +9,9 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
+from robot_qa.checks import Verdict
 from robot_qa.report.model import CheckPart, Report
+from robot_qa.timebase import NS_PER_S
 
 # XML 1.0 cannot hold these characters, not even escaped.
 NOT_XML = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
@@ -82,12 +84,11 @@ def _add_case(
     outcome.text = _xml('\n'.join([check.source, *(one.text for one in check.evidence)]))
 
 
-def text(report: Report, folder: Path | None = None, everything: bool = True) -> str:
-    """Return the report for a terminal, in rich's markup: a line per check, then the verdict."""
+def text(report: Report, folder: Path) -> str:
+    """Return the report for a terminal, in rich's markup: the worst last, next to the verdict."""
     lines = []
-    for check in report.checks:
-        if everything or check.verdict != 'PASS':
-            lines += check_lines(check)
+    for check in sorted(report.checks, key=lambda check: Verdict(check.verdict).severity):
+        lines += _check_lines(check, report.start_ns)
     counts = Counter(check.verdict for check in report.checks)
     tally = ', '.join(f'{count} {name}' for name, count in counts.most_common())
     colour = MARKS[report.verdict]
@@ -97,19 +98,19 @@ def text(report: Report, folder: Path | None = None, everything: bool = True) ->
         f'[bold {colour}]{report.verdict}[/]  {plain(report.name)}: {tally} '
         f'in {report.duration_s:.1f} s'
     )
-    if folder is not None:
-        lines.append(f'report: {plain(str(folder))}')
+    lines.append(f'report: {plain(str(folder))}')
     return '\n'.join(lines)
 
 
-def check_lines(check: CheckPart) -> list[str]:
+def _check_lines(check: CheckPart, start_ns: int) -> list[str]:
     """Return the line of a check and, unless it passed, where it stands and its evidence."""
     colour = MARKS[check.verdict]
     lines = [f'[{colour}]{check.verdict:12}[/] {plain(check.name)}: {plain(check.reason)}']
     if check.verdict != 'PASS':
         lines.append(f'{"":13}{plain(check.source)}')
         for one in check.evidence:
-            lines.append(f'{"":13}at {one.stamp_ns / 1e9:.6f}: {plain(one.text)}')
+            after = (one.stamp_ns - start_ns) / NS_PER_S
+            lines.append(f'{"":13}after {after:.3f} s: {plain(one.text)}')
     return lines
 
 
