@@ -31,6 +31,7 @@ from robot_qa.errors import RecordingError, UnknownTypeError, did_you_mean
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.probes.bag_files import find_files, open_scan
 from robot_qa.probes.batch import Batch, Int64s, Observation, Payloads
+from robot_qa.probes.journal import ENTRY_TYPE
 from robot_qa.probes.slab import Channel, Scan, Slab, widened
 
 JSON: TypeAlias = bool | int | float | str | list['JSON'] | dict[str, 'JSON'] | None
@@ -165,7 +166,8 @@ class BagProbe:
 
     def _accept(self, channel: Channel) -> bool:
         """Learn a channel's type; False if its messages cannot be understood."""
-        if channel.encoding != 'cdr':
+        encoding = 'json' if channel.type == ENTRY_TYPE else 'cdr'
+        if channel.encoding != encoding:
             self._note(channel.topic, f'encoded as "{channel.encoding}", expected "cdr": not read')
             return False
         if not channel.type:
@@ -177,7 +179,7 @@ class BagProbe:
                 channel.topic, f'recorded as {known} and as {channel.type}: the latter is not read'
             )
             return False
-        if channel.definition_encoding:
+        if channel.definition_encoding and encoding == 'cdr':
             try:
                 self.store.register(channel.type, channel.definition, channel.definition_encoding)
             except UnknownTypeError as error:

@@ -33,6 +33,7 @@ from robot_qa.probes.bag import (
     SOURCE_TIME,
 )
 from robot_qa.probes.batch import Batch, Int64s
+from robot_qa.probes.journal import ENTRY_SCHEMA, ENTRY_TYPE
 from robot_qa.probes.mcap_records import FRAME, MAGIC, MESSAGE_HEAD
 
 CHUNK_BYTES = 1 << 20
@@ -119,14 +120,18 @@ class Recorder:
     def _channel(self, key: _ChannelKey) -> int:
         if key not in self._channels:
             topic, type_name, publisher, keeps = key
+            json_entry = type_name == ENTRY_TYPE
             if type_name not in self._schemas:
-                text = self._store.definition_text(type_name).encode()
-                self._schemas[type_name] = self._file.add_schema(type_name, text)
+                text = ENTRY_SCHEMA if json_entry else self._store.definition_text(type_name)
+                self._schemas[type_name] = self._file.add_schema(
+                    type_name, text.encode(), 'jsonschema' if json_entry else 'ros2msg'
+                )
             unknown = {'node': '', 'gid': '', 'offered_qos_profiles': ''}
             _, described = self._publishers.get((topic, publisher), ('', unknown))
             self._channels[key] = self._file.add_channel(
                 topic,
                 self._schemas[type_name],
+                'json' if json_entry else 'cdr',
                 {PUBLISHER: str(publisher), **described, KEEPS: keeps},
             )
         return self._channels[key]
@@ -151,19 +156,21 @@ class _McapFile:
         self._index: defaultdict[int, list[NDArray[np.int64]]] = defaultdict(list)
         self._put(MAGIC + _bytes(records.Header(profile='ros2', library='robot_qa').write))
 
-    def add_schema(self, name: str, text: bytes) -> int:
+    def add_schema(self, name: str, text: bytes, encoding: str) -> int:
         schema = records.Schema(
-            id=len(self._schemas) + 1, data=text, encoding='ros2msg', name=name
+            id=len(self._schemas) + 1, data=text, encoding=encoding, name=name
         )
         self._schemas.append(schema)
         self._chunk += _bytes(schema.write)
         return schema.id
 
-    def add_channel(self, topic: str, schema: int, metadata: dict[str, str]) -> int:
+    def add_channel(
+        self, topic: str, schema: int, encoding: str, metadata: dict[str, str]
+    ) -> int:
         channel = records.Channel(
             id=len(self._channels) + 1,
             topic=topic,
-            message_encoding='cdr',
+            message_encoding=encoding,
             metadata=metadata,
             schema_id=schema,
         )
