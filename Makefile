@@ -5,7 +5,9 @@ FAULT ?= none
 SPEC ?= config/quickstart.qa.yaml
 PYTEST_ARGS ?=
 
-VENV := .venv
+# The wheels' distribution where no workspace is sourced: kilted or jazzy.
+DISTRO := $(if $(filter jazzy,$(ROS_DISTRO)),jazzy,kilted)
+VENV := $(if $(filter jazzy,$(DISTRO)),.venv-jazzy,.venv)
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 # A sourced workspace has its own rclpy, which nothing from PyPI may shadow.
@@ -44,7 +46,7 @@ ifeq ($(SOURCED),yes)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 else
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[ros,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[ros-$(DISTRO),test]'
 endif
 	@touch $@
 

@@ -5,10 +5,17 @@ from glob import glob
 from setuptools import find_packages, setup
 
 PACKAGE = 'robot_qa'
-INTERFACES = [
-    'ros-std-msgs', 'ros-sensor-msgs', 'ros-geometry-msgs', 'ros-nav-msgs', 'ros-std-srvs',
-    'ros-diagnostic-msgs',
-]
+# ROS itself where no workspace provides it: a real rclpy and a real Fast DDS as wheels.
+INTERFACES = ['std', 'sensor', 'geometry', 'nav', 'diagnostic']
+
+
+def wheels(rclpy: str, interfaces: str) -> list[str]:
+    """Return the wheels of one ROS distribution."""
+    return [
+        f'ros-rclpy[fastrtps]=={rclpy}', f'ros-std-srvs=={interfaces}',
+        *(f'ros-{name}-msgs=={interfaces}' for name in INTERFACES),
+    ]
+
 
 setup(
     name=PACKAGE,
@@ -26,8 +33,9 @@ setup(
         'scipy', 'zstandard',
     ],
     extras_require={
-        # ROS itself where no workspace provides it: real rclpy and Fast DDS as wheels.
-        'ros': ['ros-rclpy[fastrtps]', *INTERFACES],
+        'ros': wheels('9.1.*', '5.5.*'),
+        'ros-kilted': wheels('9.1.*', '5.5.*'),
+        'ros-jazzy': wheels('7.1.*', '5.3.*'),
         'test': [
             'hypothesis', 'jsonschema', 'mypy', 'pytest', 'pytest-xdist', 'ruff', 'scipy-stubs',
             'types-PyYAML', 'types-jsonschema', 'types-psutil',
@@ -44,6 +52,7 @@ setup(
         'robot_qa.monitors': [
             'timing = robot_qa.monitors.topics:timing_monitors',
             'validity = robot_qa.monitors.topics:validity_monitors',
+            'rules = robot_qa.monitors.temporal:temporal_monitors',
         ],
     },
 )

@@ -93,7 +93,7 @@ class Watcher:
 def watch_ours(traffic: Traffic, seconds: float, out: Path, screen: TextIO) -> Cost:
     """Watch as a live run does: drain, monitors, and once a second all results."""
     from robot_qa.messages.typestore import TypeStore
-    from robot_qa.monitors.panel import Panel
+    from robot_qa.panel import Panel
     from robot_qa.probes.live import POLL_PERIOD_S, LiveProbe, Wanted
     from robot_qa.spec.loader import load_spec
 

@@ -32,6 +32,7 @@ class CheckResult:
     """The verdict on one check, and what it rests on.
 
     ``measurement`` is None for a check on the run itself, and where a monitor broke.
+    ``decided_s`` is when, in seconds from the begin of a live observation, it was decided.
     ``source`` is where the spec asks for it, ``file:line:column``.
     """
 
@@ -40,6 +41,7 @@ class CheckResult:
     reason: str
     source: str
     measurement: Measurement | None = None
+    decided_s: float | None = None
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -80,10 +82,10 @@ def _judge_hard(measured: Measurement) -> tuple[Verdict, str]:
         if check.unit == 'violations':
             return Verdict.FAIL, f'{measured.violations} of {measured.count} messages{first}'
         times = f' ({measured.violations} times)' if measured.violations > 1 else ''
-        return Verdict.FAIL, f'{shown}, {_wanted(check)}{times}{first}'
+        return Verdict.FAIL, f'{shown}{_wanted(check)}{times}{first}'
     if check.unit == 'violations':
         return Verdict.PASS, f'all of {measured.count} messages'
-    return Verdict.PASS, f'{shown}, {_wanted(check)}'
+    return Verdict.PASS, f'{shown}{_wanted(check)}'
 
 
 def _judge_statistical(measured: Measurement, effective: float) -> tuple[Verdict, str]:
@@ -94,15 +96,15 @@ def _judge_statistical(measured: Measurement, effective: float) -> tuple[Verdict
     if effective < 0.99 * measured.count:
         samples += f' worth {effective:.0f} independent ones'
     if high is not None and high <= check.limit.value:
-        return Verdict.PASS, f'{shown}, {_wanted(check)}; {samples}'
+        return Verdict.PASS, f'{shown}{_wanted(check)}; {samples}'
     if low is not None and low > check.limit.value:
-        return Verdict.FAIL, f'{shown}, {_wanted(check)}; {samples}'
+        return Verdict.FAIL, f'{shown}{_wanted(check)}; {samples}'
     if measured.needed is None:
         advice = 'too close to the limit to be decided'
     else:
         more = max(1, measured.needed - measured.count)
         advice = f'about {more} more would decide'
-    return Verdict.INCONCLUSIVE, f'{shown}, {_wanted(check)}; {samples}: {advice}'
+    return Verdict.INCONCLUSIVE, f'{shown}{_wanted(check)}; {samples}: {advice}'
 
 
 def _beyond(limit: Limit, value: float) -> bool:
@@ -114,8 +116,10 @@ def _beyond(limit: Limit, value: float) -> bool:
 
 
 def _wanted(check: Check) -> str:
+    if check.unit in ('margin', 'truth'):  # of a rule, which says itself what is wanted
+        return ''
     words = {'min': 'at least', 'max': 'at most', 'exactly': 'exactly'}
-    return f'{words[check.limit.side]} {show(check.limit.value, check.unit)} wanted'
+    return f', {words[check.limit.side]} {show(check.limit.value, check.unit)} wanted'
 
 
 def _interval(measured: Measurement) -> str:
@@ -131,4 +135,8 @@ def show(value: float, unit: str) -> str:
         return format_ns(value)
     if unit == 'ratio':
         return f'{100 * value:.3g} %'
+    if unit == 'margin':
+        return f'margin {value:.4g}'
+    if unit == 'truth':
+        return 'held' if value else 'broken'
     return f'{value:.6g} {unit}'.rstrip()

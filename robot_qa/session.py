@@ -22,7 +22,7 @@ from robot_qa.checks import CheckResult, Verdict, fold
 from robot_qa.domains import claim_domain
 from robot_qa.errors import RobotQaError, SetupError
 from robot_qa.messages.typestore import TypeStore
-from robot_qa.monitors.panel import Panel
+from robot_qa.panel import Panel
 from robot_qa.probes.bag import BagProbe
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.probes.recorder import Recorder
@@ -169,6 +169,7 @@ class Run:
         self._recorder: Recorder | None = None
         self._cost = Cost()
         self._ready_s = 0.0
+        self._observed = f'observed for {format_ns(self._duration_ns)}'
         self._begun = time.monotonic()
         timeout = loaded.spec.timeout
         self._deadline = self._begun + timeout / NS_PER_S if timeout else None
@@ -296,6 +297,10 @@ class Run:
                 shown = now
                 results = self._panel.results(probe.observation(), final=False)
                 self._view.show(results, self._elapsed_s(), self._duration_ns / NS_PER_S)
+                if self._spec.stop_when_decided and self._panel.all_decided:
+                    self._event('decided')
+                    self._observed = f'every check was decided after {self._elapsed_s():.1f} s'
+                    break
                 self._check_processes('run.duration')
                 self._check_timeout()
             time.sleep(POLL_PERIOD_S)
@@ -390,7 +395,7 @@ class Run:
                     name, Verdict.INCONCLUSIVE, 'the observation did not begin', source
                 )
         fine = {'system.ready': f'ready after {self._ready_s:.1f} s',
-                'run.duration': f'observed for {format_ns(self._duration_ns)}'}
+                'run.duration': self._observed}
         results = [
             known.pop(name, CheckResult(
                 name, Verdict.PASS, fine.get(name, 'ran to the end'), source

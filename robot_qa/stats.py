@@ -6,12 +6,13 @@ prove it wrong, so ``confidence=0.95`` means at most 5 % false PASS and at most 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
+from scipy.special import betainc, betaincc, betaincinv, betaln
 
 MOST_SAMPLES = 10_000_000
 FEW_LAGS = 50
@@ -37,6 +38,80 @@ def proportion_high(successes: float, trials: float, confidence: float) -> float
 
 
 @dataclass(frozen=True)
+class Confidence:
+    """How sure a bound has to be, for one look at the end or for looking at any time.
+
+    ``level`` is that of one side. With ``anytime`` the bounds hold at all sample counts at once,
+    so a run may stop as soon as they decide, and its error rate stays that of a single look.
+    """
+
+    level: float
+    anytime: bool = False
+
+    def proves_at_most(self, successes: float, trials: float, share: float) -> bool:
+        """Tell whether a true share above ``share`` is refuted."""
+        if self.anytime:
+            below = successes <= share * trials
+            return below and -math.log1p(-self.level) <= _evidence(
+                successes, trials, share, below=True)
+        return proportion_high(successes, trials, self.level) <= share
+
+    def proves_above(self, successes: float, trials: float, share: float) -> bool:
+        """Tell whether a true share at or below ``share`` is refuted."""
+        if self.anytime:
+            above = successes >= share * trials
+            return above and -math.log1p(-self.level) <= _evidence(
+                successes, trials, share, below=False)
+        return proportion_low(successes, trials, self.level) > share
+
+    def low(self, successes: float, trials: float) -> float:
+        """Return the lower bound on a proportion."""
+        if not self.anytime:
+            return proportion_low(successes, trials, self.level)
+        return _border(lambda share: self.proves_above(successes, trials, share))
+
+    def high(self, successes: float, trials: float) -> float:
+        """Return the upper bound on a proportion."""
+        if not self.anytime:
+            return proportion_high(successes, trials, self.level)
+        return _border(lambda share: not self.proves_at_most(successes, trials, share))
+
+
+def _evidence(successes: float, trials: float, share: float, below: bool) -> float:
+    """Return the log of the evidence against ``share`` (in (0, 1)) for those below or above it.
+
+    The likelihood ratio, mixed over the alternatives with a beta(1/2, 1/2) prior cut off at
+    ``share``: a non-negative supermartingale under every share on the other side, which exceeds
+    1/alpha at any time with a probability of at most alpha (Ville). H. Robbins, "Statistical
+    methods related to the law of the iterated logarithm", Annals of Mathematical Statistics 41,
+    1970; S. Howard et al., "Time-uniform, nonparametric, nonasymptotic confidence sequences",
+    Annals of Statistics 49, 2021.
+    """
+    won, lost = successes + 0.5, trials - successes + 0.5
+    side = betainc if below else betaincc
+    mass = float(side(won, lost, share))
+    if mass <= 0.0:
+        return -math.inf
+    return (
+        float(betaln(won, lost) - betaln(0.5, 0.5)) + math.log(mass)
+        - math.log(float(side(0.5, 0.5, share)))
+        - successes * math.log(share) - (trials - successes) * math.log1p(-share)
+    )
+
+
+def _border(holds: Callable[[float], bool]) -> float:
+    """Return the share at which a monotone predicate on (0, 1) stops to hold."""
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        if holds(middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A value with its one-sided bounds; ``None`` where too few samples give no bound."""
 
@@ -46,23 +121,24 @@ class Estimate:
 
 
 def proportion(
-    successes: int, trials: int, confidence: float, effective: float | None = None
+    successes: int, trials: int, confidence: Confidence, effective: float | None = None
 ) -> Estimate:
     """Estimate a proportion from ``trials`` samples worth ``effective`` independent ones."""
     share = successes / trials
     worth = trials if effective is None else effective
-    low = proportion_low(share * worth, worth, confidence)
-    return Estimate(share, low, proportion_high(share * worth, worth, confidence))
+    return Estimate(
+        share, confidence.low(share * worth, worth), confidence.high(share * worth, worth)
+    )
 
 
 def quantile(
-    values: ArrayLike, q: float, confidence: float, effective: float | None = None
+    values: ArrayLike, q: float, confidence: Confidence, effective: float | None = None
 ) -> Estimate:
     """Estimate the ``q`` quantile of ``values`` (shape (n,), n > 0, any order).
 
     The bounds are order statistics, chosen so that ``high <= limit`` holds exactly when the
-    Clopper-Pearson upper bound on the share of values above the limit is at most ``1 - q``, and
-    ``low > limit`` exactly when its lower bound is more than that. No distribution is assumed.
+    share of values above the limit is proven to be at most ``1 - q``, and ``low > limit`` exactly
+    when it is proven to be more than that. No distribution is assumed.
     """
     ordered: NDArray[np.float64] = np.sort(np.asarray(values, np.float64))
     count = len(ordered)
@@ -71,11 +147,11 @@ def quantile(
     tail = 1.0 - q
     # How many values may lie above the upper bound: the last count that still proves it.
     fits = _first_false(
-        lambda k: proportion_high(k * scale, worth, confidence) <= tail, count + 1
+        lambda k: confidence.proves_at_most(k * scale, worth, tail), count + 1
     )
     # How many must lie above the lower bound: the first count that disproves it.
     breaks = _first_false(
-        lambda k: proportion_low(k * scale, worth, confidence) <= tail, count + 1
+        lambda k: not confidence.proves_above(k * scale, worth, tail), count + 1
     )
     return Estimate(
         value=float(ordered[min(count - 1, int(np.ceil(q * count)) - 1)]),
@@ -84,7 +160,7 @@ def quantile(
     )
 
 
-def samples_for_quantile(share_above: float, q: float, confidence: float) -> int | None:
+def samples_for_quantile(share_above: float, q: float, confidence: Confidence) -> int | None:
     """Return how many independent samples would decide a quantile limit.
 
     ``share_above`` is the share of values seen above the limit; the answer assumes that it stays.
@@ -93,17 +169,18 @@ def samples_for_quantile(share_above: float, q: float, confidence: float) -> int
     return samples_for_share(share_above, 1.0 - q, confidence)
 
 
-def samples_for_share(share: float, limit: float, confidence: float) -> int | None:
+def samples_for_share(share: float, limit: float, confidence: Confidence) -> int | None:
     """Return how many samples prove that a share seen as ``share`` is below or above ``limit``."""
 
     def undecided(trials: int) -> bool:
+        trials = max(trials, 1)
         if share <= limit:
-            return proportion_high(share * trials, trials, confidence) > limit
-        return proportion_low(share * trials, trials, confidence) <= limit
+            return not confidence.proves_at_most(share * trials, trials, limit)
+        return not confidence.proves_above(share * trials, trials, limit)
 
     if undecided(MOST_SAMPLES):
         return None
-    return _first_false(lambda trials: undecided(max(trials, 1)), MOST_SAMPLES)
+    return _first_false(undecided, MOST_SAMPLES)
 
 
 def effective_count(series: ArrayLike, q: float, limit: float) -> float:

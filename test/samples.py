@@ -11,6 +11,7 @@ from rosbags.typesys import Stores, get_typestore
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.monitors.base import Context, SimulatedClock
 from robot_qa.probes.batch import Batch, Observation, Payloads
+from robot_qa.stats import Confidence
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -85,8 +86,8 @@ def clock_ticks(received: Any, simulated: Any) -> Batch:
     return batch(None, payloads, '/clock', 'rosgraph_msgs/msg/Clock', received, None)
 
 
-def context(confidence: float = 0.95, clock: SimulatedClock | None = None) -> Context:
-    return Context(TypeStore(workspace=False), clock, confidence)
+def context(clock: SimulatedClock | None = None, anytime: bool = False) -> Context:
+    return Context(TypeStore(workspace=False), clock, Confidence(0.95, anytime))
 
 
 def observed(seconds: float, **known: Any) -> Observation:

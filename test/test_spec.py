@@ -160,7 +160,7 @@ def test_the_model_refuses_unknown_keys_without_the_loader_too() -> None:
 # --- bad specs ----------------------------------------------------------------------------------
 
 TOP_KEYS = ('robot_qa, name, description, duration, timeout, clock, confidence, inconclusive, '
-            'parameters, system, topics')
+            'parameters, system, topics, rules')
 TOPIC_KEYS = ('type, basis, expected_rate, rate, gap, jitter, age, transport, loss, stamps, '
               'expect_count, frame_id, fields')
 CHECK_KEYS = TOPIC_KEYS.removeprefix('type, basis, expected_rate, ')
@@ -168,7 +168,7 @@ TIME = 'a time such as 50 ms (ns, us, ms, s, min, h)'
 
 BAD = [
     # The top level; HEAD is lines 1 to 3.
-    ('', ['1:1: nothing is checked; write at least one check under "topics"']),
+    ('', ['1:1: nothing is checked; write at least one check under "topics" or "rules"']),
     (TOPIC + 'services: {}\n', [f'5:1: unknown key "services" (valid here: {TOP_KEYS})']),
     (TOPIC + 'stop_when_decided: true\n',
      [f'5:1: unknown key "stop_when_decided" (valid here: {TOP_KEYS})']),

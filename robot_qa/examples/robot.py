@@ -238,9 +238,9 @@ def _slow_link(fault: str, folder: str) -> None:
     topics, size, period = LINKS[fault]
     writers = ''.join(LINK_WRITER.format(topic=topic) for topic in topics)
     profile.write_text(LINK_PROFILE.format(bytes=size, period=period, writers=writers))
-    # Jazzy's middleware knows the older of the two names.
-    name = 'FASTRTPS' if os.environ.get('ROS_DISTRO') == 'jazzy' else 'FASTDDS'
-    os.environ[f'{name}_DEFAULT_PROFILES_FILE'] = str(profile)
+    # Jazzy's middleware knows only the first name, Kilted's prefers the second.
+    os.environ['FASTRTPS_DEFAULT_PROFILES_FILE'] = str(profile)
+    os.environ['FASTDDS_DEFAULT_PROFILES_FILE'] = str(profile)
     os.environ['RMW_FASTRTPS_PUBLICATION_MODE'] = 'AUTO'
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.probes.batch import Batch, Int64s, Observation
 from robot_qa.spec.model import TestSpec
+from robot_qa.stats import Confidence
 from robot_qa.timebase import NS_PER_S
 
 EVIDENCE_KEPT = 5
@@ -166,7 +167,7 @@ class Context:
 
     store: TypeStore
     clock: SimulatedClock | None
-    confidence: float
+    confidence: Confidence
 
 
 class Monitor(Protocol):

@@ -72,7 +72,7 @@ class Samples:
         self._smallest.update(values, received)
 
     def measure(
-        self, checks: list[Check], quantiles: dict[str, float], confidence: float,
+        self, checks: list[Check], quantiles: dict[str, float], confidence: stats.Confidence,
         center: int | None = None,
     ) -> list[Measurement]:
         """Measure quantiles and extremes of the values, which must not be empty.
@@ -92,7 +92,8 @@ class Samples:
         return exact(check, int(value), len(values), found)
 
     def _quantile(
-        self, check: Check, q: float, values: Int64s, confidence: float, center: int | None
+        self, check: Check, q: float, values: Int64s, confidence: stats.Confidence,
+        center: int | None,
     ) -> Measurement:
         worth = stats.effective_count(values, q, check.limit.value)
         estimate = stats.quantile(values, q, confidence, worth)

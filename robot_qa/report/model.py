@@ -55,6 +55,9 @@ class CheckPart(Part):
     name: str
     verdict: VerdictName
     reason: str
+    decided_s: float | None = Field(
+        description='seconds of a live observation after which the verdict was decided'
+    )
     measured: Measured | None
     limit: LimitPart | None
     source: str = Field(description='where the spec asks for it, file:line:column')
@@ -111,8 +114,8 @@ def check_part(result: CheckResult) -> CheckPart:
             needed=measurement.needed,
         )
     return CheckPart(
-        name=result.name, verdict=result.verdict.value, reason=result.reason, measured=measured,
-        limit=limit, source=result.source,
+        name=result.name, verdict=result.verdict.value, reason=result.reason,
+        decided_s=result.decided_s, measured=measured, limit=limit, source=result.source,
         evidence=[_evidence_part(one) for one in result.evidence],
     )
 

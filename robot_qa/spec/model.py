@@ -20,6 +20,7 @@ from pydantic import (
 from robot_qa.quantities import DurationNs, Ratio, SignedDurationNs
 from robot_qa.spec.marks import KeyPath
 from robot_qa.spec.parts import Finding, Limits, Part, Quantiles, wrong, wrong_all
+from robot_qa.spec.rules import Rule
 from robot_qa.spec.schema import for_editors
 from robot_qa.spec.system import System
 from robot_qa.spec.values import (
@@ -240,12 +241,18 @@ class TestSpec(Part):
     """Confidence of statistical verdicts, above 50 % and below 100 %; 95 % if left out."""
     inconclusive: Literal['fail', 'skip'] = 'fail'
     """What an undecided check counts as in JUnit."""
+    stop_when_decided: bool = False
+    """End the run as soon as every check is decided; bounds then hold at any time."""
+    min_duration: PositiveDuration | None = None
+    """How long hard limits have to hold before stop_when_decided may end the run."""
     parameters: dict[Identifier, Scalar] = Field(default_factory=dict)
     """Values that the spec uses as ${name} and --set name=value replaces."""
     system: System | None = None
     """What to start, and what to wait for."""
     topics: dict[RosName, Topic] = Field(default_factory=dict)
     """Checks by topic."""
+    rules: dict[Identifier, Rule] = Field(default_factory=dict)
+    """What must hold over time, between fields of one or several topics."""
 
     @property
     def slug(self) -> str:
@@ -273,6 +280,15 @@ class TestSpec(Part):
             raise wrong('the timeout must be longer than the duration')
         return timeout
 
+    @field_validator('min_duration')
+    @classmethod
+    def _min_duration_is_needed(cls, least: int, info: ValidationInfo) -> int:
+        if not info.data.get('stop_when_decided'):
+            raise wrong('min_duration belongs to "stop_when_decided: true"')
+        if least > info.data.get('duration', math.inf):
+            raise wrong('min_duration is longer than the duration of the run')
+        return least
+
     @field_validator('topics')
     @classmethod
     def _windows_fit(cls, topics: dict[str, Topic], info: ValidationInfo) -> dict[str, Topic]:
@@ -285,10 +301,33 @@ class TestSpec(Part):
             raise wrong_all(found)
         return topics
 
+    @field_validator('rules')
+    @classmethod
+    def _spans_fit(cls, rules: dict[str, Rule], info: ValidationInfo) -> dict[str, Rule]:
+        duration = info.data.get('duration', math.inf)
+        found: list[Finding] = [
+            ((name, key), f'"{key}" is longer than the duration of the run')
+            for name, rule in rules.items()
+            for key, span in (('within', rule.within), ('for', rule.for_))
+            if span is not None and span > duration
+        ]
+        if found:
+            raise wrong_all(found)
+        return rules
+
+    @model_validator(mode='after')
+    def _early_end_has_a_least_duration(self) -> TestSpec:
+        if self.stop_when_decided and self.min_duration is None:
+            raise wrong('min_duration is missing: how long hard limits have to hold at least',
+                        'stop_when_decided')
+        return self
+
     @model_validator(mode='after')
     def _has_checks(self) -> TestSpec:
-        if not self.topics:
-            raise wrong('nothing is checked; write at least one check under "topics"')
+        if not self.topics and not self.rules:
+            raise wrong(
+                'nothing is checked; write at least one check under "topics" or "rules"'
+            )
         return self
 
 
@@ -296,6 +335,8 @@ def declared_checks(spec: TestSpec) -> Iterator[tuple[str, KeyPath]]:
     """Yield the dotted name of every check and its path in the spec."""
     for path in _leaves(spec.topics, ('topics',)):
         yield '.'.join(map(str, path)), path
+    for name in spec.rules:
+        yield f'rules.{name}', ('rules', name)
 
 
 def _leaves(value: Any, path: KeyPath) -> Iterator[KeyPath]:

@@ -46,7 +46,8 @@ def wrong_all(findings: list[Finding]) -> PydanticCustomError:
     return PydanticCustomError('spec', '{reasons}', {'reasons': reasons, 'findings': findings})
 
 
-def _refuse_unknown(value: Any) -> Any:
+def refuse_unknown(value: Any) -> Any:
+    """Turn the value of a key that the part does not have into the error that says so."""
     if isinstance(value, _UnknownKey):
         raise PydanticCustomError('unknown_key', '{reason}', {'reason': value.reason})
     return value
@@ -54,8 +55,8 @@ def _refuse_unknown(value: Any) -> Any:
 
 def _close(schema: dict[str, Any], model: type[Part]) -> None:
     limit = schema.pop('additionalProperties', None)
-    if issubclass(model, Quantiles):
-        schema['patternProperties'] = {rf'^{_QUANTILE.pattern}$': limit}
+    if model.other_keys:
+        schema['patternProperties'] = {f'^{model.other_keys}$': limit}
     schema['additionalProperties'] = False
 
 
@@ -67,16 +68,19 @@ class Part(BaseModel):
         frozen=True, strict=True, extra='allow', use_attribute_docstrings=True,
         json_schema_extra=_close,
     )
-    __pydantic_extra__: dict[str, Annotated[DurationNs, BeforeValidator(_refuse_unknown)]] = (
+    __pydantic_extra__: dict[str, Annotated[Any, BeforeValidator(refuse_unknown)]] = (
         Field(init=False)
     )
+
+    other_keys: ClassVar[str] = ''
+    """Pattern of the keys that are let through next to the declared ones."""
 
     @classmethod
     def key_refusal(cls, key: str) -> str | None:
         """Say what is wrong with a key, or return None."""
-        if key in cls.model_fields:
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        if key in known:
             return None
-        known = list(cls.model_fields)
         return f'unknown key "{key}"{did_you_mean(key, known)} (valid here: {", ".join(known)})'
 
     @model_validator(mode='before')
@@ -122,6 +126,11 @@ class Limits(Part):
 
 class Quantiles(Limits):
     """Limits on quantiles, ``p50``, ``p95``, ``p99.9`` ..., next to the declared keys."""
+
+    other_keys = _QUANTILE.pattern
+    __pydantic_extra__: dict[str, Annotated[DurationNs, BeforeValidator(refuse_unknown)]] = (
+        Field(init=False)
+    )
 
     @property
     def quantiles(self) -> dict[str, tuple[float, int]]:

@@ -14,9 +14,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, Wit
 from robot_qa.quantities import DurationNs, Frequency
 from robot_qa.spec.parts import wrong
 
-_ROS_NAME = r'(/[A-Za-z_][A-Za-z0-9_]*)+'
+ROS_NAME = r'(/[A-Za-z_][A-Za-z0-9_]*)+'
 _FIELD = r'[A-Za-z_][A-Za-z0-9_]*(\[([0-9]+|\*)\])?'
-_FIELD_PATH = rf'{_FIELD}(\.{_FIELD})*'
+FIELD_PATH = rf'{_FIELD}(\.{_FIELD})*'
 _MESSAGE_TYPE = r'[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*'
 _PROCESS_NAME = r'[A-Za-z0-9_-]+'
 _IDENTIFIER = r'[A-Za-z_][A-Za-z0-9_]*'
@@ -51,7 +51,8 @@ def _pattern(pattern: str) -> WithJsonSchema:
     return WithJsonSchema({'type': 'string', 'pattern': f'^{pattern}$'})
 
 
-def _ros_name_refusal(text: str) -> str:
+def ros_name_refusal(text: str) -> str:
+    """Say what is wrong with a text that is no absolute ROS name."""
     near = '/' + '/'.join(re.findall(_IDENTIFIER, text))
     hint = f'; did you mean "{near}"?' if near != '/' else ', such as /scan'
     return f'"{text}" is not an absolute ROS name{hint}'
@@ -109,7 +110,8 @@ def _words(value: Any) -> Any:
         raise wrong(f'the command cannot be split into words: {error}') from error
 
 
-def _texts(value: Any) -> Any:
+def texts(value: Any) -> Any:
+    """Let one text stand for a list of one."""
     if not isinstance(value, str | list):
         raise wrong('a text or a list of texts was expected')
     return [value] if isinstance(value, str) else value
@@ -127,7 +129,8 @@ def _relative(path: str) -> str:
     return path
 
 
-def _text_or_list(items: list[str]) -> WithJsonSchema:
+def text_or_list(items: list[str]) -> WithJsonSchema:
+    """Return the schema of a text or a list whose items are of these JSON types."""
     return WithJsonSchema(
         {'type': ['string', 'array'], 'items': {'type': items}, 'minItems': 1, 'minLength': 1}
     )
@@ -135,8 +138,8 @@ def _text_or_list(items: list[str]) -> WithJsonSchema:
 
 FALSE_CHECKS_NOTHING = 'false checks nothing; remove the key'
 
-RosName = Annotated[str, _fits(_ROS_NAME, _ros_name_refusal), _pattern(_ROS_NAME)]
-FieldPath = Annotated[str, _fits(_FIELD_PATH, _field_refusal), _pattern(_FIELD_PATH)]
+RosName = Annotated[str, _fits(ROS_NAME, ros_name_refusal), _pattern(ROS_NAME)]
+FieldPath = Annotated[str, _fits(FIELD_PATH, _field_refusal), _pattern(FIELD_PATH)]
 MessageType = Annotated[str, _fits(_MESSAGE_TYPE, _type_refusal), _pattern(_MESSAGE_TYPE)]
 ProcessName = Annotated[str, _fits(_PROCESS_NAME, _process_refusal), _pattern(_PROCESS_NAME)]
 Identifier = Annotated[str, _fits(_IDENTIFIER, _identifier_refusal), _pattern(_IDENTIFIER)]
@@ -151,6 +154,6 @@ Finite = Annotated[Literal[True, 'or_inf'], BeforeValidator(_finite)]
 Argument = Annotated[str, BeforeValidator(_argument), WithJsonSchema(
     {'type': ['string', 'number', 'boolean']})]
 Command = Annotated[list[Argument], BeforeValidator(_words), Field(min_length=1),
-                    _text_or_list(['string', 'number', 'boolean'])]
-Texts = Annotated[list[NonEmpty], BeforeValidator(_texts), Field(min_length=1),
-                  _text_or_list(['string'])]
+                    text_or_list(['string', 'number', 'boolean'])]
+Texts = Annotated[list[NonEmpty], BeforeValidator(texts), Field(min_length=1),
+                  text_or_list(['string'])]

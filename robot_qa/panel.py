@@ -14,6 +14,8 @@ from robot_qa.monitors.base import CLOCK_TOPIC, Context, Monitor, SimulatedClock
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.spec.loader import LoadedSpec
 from robot_qa.spec.model import declared_checks
+from robot_qa.stats import Confidence
+from robot_qa.timebase import NS_PER_S
 
 GROUP = 'robot_qa.monitors'
 # While running, measuring may take this share of the time; at the end everything is measured.
@@ -26,7 +28,8 @@ class Panel:
     def __init__(self, loaded: LoadedSpec, store: TypeStore) -> None:
         spec = loaded.spec
         self.clock = SimulatedClock() if spec.clock == 'ros' else None
-        context = Context(store, self.clock, spec.confidence)
+        confidence = Confidence(spec.confidence, anytime=spec.stop_when_decided)
+        context = Context(store, self.clock, confidence)
         self._monitors: list[Monitor] = [
             monitor
             for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
@@ -40,6 +43,8 @@ class Panel:
         self._broken: dict[int, str] = {}
         self._results: dict[str, CheckResult] = {}
         self._next_turn: dict[int, float] = {}
+        self._decided: dict[str, float] = {}
+        self._hard_after_s = (spec.min_duration or spec.duration) / NS_PER_S
         self.messages = 0
 
     @property
@@ -62,6 +67,11 @@ class Panel:
                 except Exception as error:  # a monitor may be anybody's code
                     self._broken[id(monitor)] = _describe(error)
 
+    @property
+    def all_decided(self) -> bool:
+        """Whether nothing that may still come can change a verdict, as of the last results."""
+        return set(self._decided) == set(self._sources)
+
     def results(self, seen: Observation, final: bool) -> list[CheckResult]:
         """Return a result per check; while the run lasts, some may be a little older."""
         for monitor in self._monitors:
@@ -71,12 +81,26 @@ class Panel:
             self._measure(monitor, seen, final)
             spent = time.monotonic() - now
             self._next_turn[id(monitor)] = now + spent / MEASURING_SHARE
-        return [
-            self._results.get(name) or CheckResult(
-                name, Verdict.ERROR, 'no monitor answers for this check', source
-            )
-            for name, source in self._sources.items()
-        ]
+        elapsed = (seen.end_ns - seen.start_ns) / NS_PER_S
+        return [self._result(name, source, elapsed) for name, source in self._sources.items()]
+
+    def _result(self, name: str, source: str, elapsed_s: float) -> CheckResult:
+        result = self._results.get(name)
+        if result is None:
+            return CheckResult(name, Verdict.ERROR, 'no monitor answers for this check', source)
+        if self._is_decided(result, elapsed_s):
+            self._decided.setdefault(name, elapsed_s)
+        else:
+            self._decided.pop(name, None)
+        return replace(result, decided_s=self._decided.get(name))
+
+    def _is_decided(self, result: CheckResult, elapsed_s: float) -> bool:
+        """Tell whether a verdict is final: a hard limit that holds is so only after a time."""
+        if result.verdict is not Verdict.PASS:
+            return result.verdict is not Verdict.INCONCLUSIVE
+        measured = result.measurement
+        hard = measured is None or measured.effective_count is None
+        return not hard or elapsed_s >= self._hard_after_s
 
     def _measure(self, monitor: Monitor, seen: Observation, final: bool) -> None:
         if id(monitor) not in self._broken:
@@ -85,7 +109,7 @@ class Panel:
                     name = measured.check.name
                     notes = seen.notes.get(measured.check.topic, ())
                     result = judge(measured, self._sources[name], notes)
-                    if measured.check.at_end and not final:
+                    if measured.check.at_end and not final and not _cannot_change(result):
                         result = replace(result, verdict=Verdict.INCONCLUSIVE)
                     self._results[name] = result
             except Exception as error:  # as above
@@ -96,6 +120,13 @@ class Panel:
                     check.name, Verdict.ERROR, self._broken[id(monitor)],
                     self._sources[check.name],
                 )
+
+
+def _cannot_change(result: CheckResult) -> bool:
+    """Tell whether a count has reached what was wanted: it only grows."""
+    measured = result.measurement
+    reached = measured is not None and measured.check.limit.side == 'min'
+    return reached and result.verdict is Verdict.PASS
 
 
 def _describe(error: Exception) -> str:
