@@ -8,6 +8,7 @@ PYTEST_ARGS ?=
 # The wheels' distribution where no workspace is sourced: kilted or jazzy.
 DISTRO := $(if $(filter jazzy,$(ROS_DISTRO)),jazzy,kilted)
 VENV := $(if $(filter jazzy,$(DISTRO)),.venv-jazzy,.venv)
+ROS := $(if $(filter jazzy,$(DISTRO)),ros-jazzy,ros)
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 # A sourced workspace has its own rclpy, which nothing from PyPI may shadow.
@@ -46,7 +47,7 @@ ifeq ($(SOURCED),yes)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 else
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[ros-$(DISTRO),test]'
+	$(BIN)/python -m pip install --quiet --editable '.[$(ROS),test]'
 endif
 	@touch $@
 

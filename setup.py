@@ -34,7 +34,6 @@ setup(
     ],
     extras_require={
         'ros': wheels('9.1.*', '5.5.*'),
-        'ros-kilted': wheels('9.1.*', '5.5.*'),
         'ros-jazzy': wheels('7.1.*', '5.3.*'),
         'test': [
             'hypothesis', 'jsonschema', 'mypy', 'pytest', 'pytest-xdist', 'ruff', 'scipy-stubs',

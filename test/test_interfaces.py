@@ -102,7 +102,8 @@ def environment(prefix: Path, **more: str) -> dict[str, str]:
     return {
         **os.environ, **more,
         'PYTHONPATH': os.pathsep.join([
-            sysconfig.get_path('platlib', 'posix_prefix', base), os.environ.get('PYTHONPATH', '')]),
+            sysconfig.get_path('platlib', 'posix_prefix', base),
+            os.environ.get('PYTHONPATH', '')]),
         'AMENT_PREFIX_PATH': os.pathsep.join(
             [str(prefix), os.environ.get('AMENT_PREFIX_PATH') or sys.prefix]),
         'ROS_LOG_DIR': str(prefix / 'log'),

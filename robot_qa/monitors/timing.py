@@ -17,7 +17,7 @@ from robot_qa.monitors.base import (
 from robot_qa.monitors.samples import Samples, quantile_checks
 from robot_qa.monitors.stamps import Basis, BasisStamps, Intervals
 from robot_qa.probes.batch import Batch, Int64s, Observation
-from robot_qa.spec.model import Gap, Jitter, Rate
+from robot_qa.spec.timing import Gap, Jitter, Rate
 from robot_qa.timebase import NS_PER_S, format_ns
 
 TOO_FEW = 'one message gives no interval'

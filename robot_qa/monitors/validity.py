@@ -20,7 +20,7 @@ from robot_qa.monitors.base import (
     missing,
 )
 from robot_qa.probes.batch import Batch, Int64s, Observation
-from robot_qa.spec.model import FieldChecks
+from robot_qa.spec.fields import FieldChecks
 
 Values = NDArray[Any]
 Subject = Literal['values', 'lengths', 'quaternions']

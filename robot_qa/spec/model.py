@@ -8,79 +8,31 @@ from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BeforeValidator,
-    Discriminator,
     Field,
-    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from robot_qa.quantities import DurationNs, Ratio, SignedDurationNs
+from robot_qa.quantities import Ratio
+from robot_qa.spec.fields import CountLimits, FieldChecks
 from robot_qa.spec.marks import KeyPath
-from robot_qa.spec.parts import Finding, Limits, Part, Quantiles, wrong, wrong_all
+from robot_qa.spec.parts import Finding, Limits, Part, wrong, wrong_all
 from robot_qa.spec.rules import Rule
 from robot_qa.spec.schema import for_editors
+from robot_qa.spec.services import Action, Service
 from robot_qa.spec.system import System
+from robot_qa.spec.timing import Age, Gap, Jitter, Rate, Transport, gap_fits_rate
 from robot_qa.spec.values import (
-    FALSE_CHECKS_NOTHING,
     FieldPath,
-    Finite,
     Identifier,
     MessageType,
-    Number,
     PositiveDuration,
     PositiveFrequency,
     RosName,
     Scalar,
     Texts,
-    Whole,
 )
-from robot_qa.timebase import NS_PER_S
-
-
-class Rate(Limits):
-    """How often messages come, counted in a sliding window."""
-
-    min: PositiveFrequency | None = None
-    """Lowest rate of any window, such as 9 Hz."""
-    max: PositiveFrequency | None = None
-    """Highest rate of any window, such as 11 Hz."""
-    window: PositiveDuration = 2 * NS_PER_S
-    """Length of the sliding window; 2 s if left out."""
-
-
-class Gap(Limits):
-    """The longest silence between two messages."""
-
-    max: PositiveDuration
-    """Longest time from one message to the next, such as 250 ms."""
-
-
-class Jitter(Quantiles):
-    """How far the time between two messages is from the period."""
-
-    max: DurationNs | None = None
-    """Largest deviation of any interval."""
-    period: PositiveDuration | None = None
-    """The period to compare with; the median interval if left out."""
-
-
-class Age(Quantiles):
-    """How old a message is when it arrives: reception minus header.stamp."""
-
-    min: SignedDurationNs | None = None
-    """Lowest age of any message; below zero where clocks may disagree."""
-    max: DurationNs | None = None
-    """Highest age of any message."""
-
-
-class Transport(Quantiles):
-    """How long a message is under way: reception minus sending."""
-
-    max: DurationNs | None = None
-    """Longest time of any message."""
 
 
 class Loss(Limits):
@@ -88,80 +40,6 @@ class Loss(Limits):
 
     max: Ratio
     """Highest share, such as 0.1 %."""
-
-
-class WholeRange(Limits):
-    """Bounds of a whole number, both included."""
-
-    min: Whole | None = None
-    """Lowest allowed number."""
-    max: Whole | None = None
-    """Highest allowed number."""
-
-
-def _kind(value: Any) -> str:
-    return 'mapping' if isinstance(value, dict | WholeRange) else 'number'
-
-
-CountLimits = Annotated[
-    Annotated[Whole, Tag('number')] | Annotated[WholeRange, Tag('mapping')], Discriminator(_kind)
-]
-
-
-class UnitQuaternion(Part):
-    """The field is a quaternion of length one."""
-
-    tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-3
-    """How far the length may be from one."""
-
-
-def _or_true(schema: dict[str, Any]) -> None:
-    mapping = dict(schema)
-    schema.clear()
-    schema['anyOf'] = [{'const': True}, mapping]
-
-
-def _unit_quaternion(value: Any) -> Any:
-    if isinstance(value, dict | UnitQuaternion):
-        return value
-    if value is not True:
-        expected = 'true or {tolerance: 0.001} was expected'
-        raise wrong(FALSE_CHECKS_NOTHING if value is False else expected)
-    return {}
-
-
-class FieldChecks(Limits):
-    """What must hold for one field of every message."""
-
-    limit_keys = ('finite', 'min', 'max', 'length', 'unit_quaternion', 'equals', 'one_of')
-
-    finite: Finite | None = None
-    """No NaN and no infinity; with or_inf, only no NaN."""
-    min: Number | None = None
-    """Lowest allowed value."""
-    max: Number | None = None
-    """Highest allowed value."""
-    length: CountLimits | None = None
-    """Number of elements, exactly or as {min, max}."""
-    unit_quaternion: Annotated[
-        UnitQuaternion, BeforeValidator(_unit_quaternion),
-        Field(json_schema_extra=_or_true),
-    ] | None = None
-    """The field is a quaternion of length one."""
-    equals: Scalar | None = None
-    """The only allowed value."""
-    one_of: Annotated[list[Scalar], Field(min_length=1)] | None = None
-    """The allowed values."""
-
-    @field_validator('equals', 'one_of')
-    @classmethod
-    def _fixed_needs_no_range(cls, value: Any, info: ValidationInfo) -> Any:
-        others = [key for key in ('min', 'max', 'equals') if info.data.get(key) is not None]
-        if others:
-            raise wrong(f'{info.field_name} and {" and ".join(others)} contradict each other')
-        if isinstance(value, list) and len({isinstance(item, str) for item in value}) > 1:
-            raise wrong('texts and numbers are mixed; a field holds one or the other')
-        return value
 
 
 class Topic(Limits):
@@ -214,10 +92,7 @@ class Topic(Limits):
     @field_validator('gap')
     @classmethod
     def _gap_fits_rate(cls, gap: Gap, info: ValidationInfo) -> Gap:
-        rate = info.data.get('rate')
-        if rate is not None and rate.max is not None and gap.max * rate.max < NS_PER_S:
-            raise wrong('max is shorter than 1 / rate.max, so both cannot hold', 'max')
-        return gap
+        return gap_fits_rate(gap, info)
 
 
 class TestSpec(Part):
@@ -253,6 +128,10 @@ class TestSpec(Part):
     """Checks by topic."""
     rules: dict[Identifier, Rule] = Field(default_factory=dict)
     """What must hold over time, between fields of one or several topics."""
+    services: dict[RosName, Service] = Field(default_factory=dict)
+    """Checks by service."""
+    actions: dict[RosName, Action] = Field(default_factory=dict)
+    """Checks by action."""
 
     @property
     def slug(self) -> str:
@@ -324,17 +203,17 @@ class TestSpec(Part):
 
     @model_validator(mode='after')
     def _has_checks(self) -> TestSpec:
-        if not self.topics and not self.rules:
-            raise wrong(
-                'nothing is checked; write at least one check under "topics" or "rules"'
-            )
+        if not (self.topics or self.rules or self.services or self.actions):
+            raise wrong('nothing is checked; write at least one check under "topics", "rules", '
+                        '"services" or "actions"')
         return self
 
 
 def declared_checks(spec: TestSpec) -> Iterator[tuple[str, KeyPath]]:
     """Yield the dotted name of every check and its path in the spec."""
-    for path in _leaves(spec.topics, ('topics',)):
-        yield '.'.join(map(str, path)), path
+    for part in ('topics', 'services', 'actions'):
+        for path in _leaves(getattr(spec, part), (part,)):
+            yield '.'.join(map(str, path)), path
     for name in spec.rules:
         yield f'rules.{name}', ('rules', name)
 
