@@ -35,7 +35,7 @@ rules: $(READY)
 
 venv: $(READY)
 
-$(READY): setup.py package.xml Makefile
+$(READY): setup.py package.xml Makefile $(shell find interfaces -type f)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 	  || { echo 'missing: Python 3.10 or newer ($(PYTHON) is older; set PYTHON=...)'; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
@@ -49,6 +49,7 @@ else
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[$(ROS),test]'
 endif
+	$(BIN)/robot_qa interfaces build interfaces
 	@touch $@
 
 clean:

@@ -21,7 +21,7 @@ setup(
     name=PACKAGE,
     version='0.1.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['py.typed']},
+    package_data={PACKAGE: ['py.typed', 'template.qa.yaml']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
@@ -52,6 +52,8 @@ setup(
             'timing = robot_qa.monitors.topics:timing_monitors',
             'validity = robot_qa.monitors.topics:validity_monitors',
             'rules = robot_qa.monitors.temporal:temporal_monitors',
+            'services = robot_qa.monitors.services:service_monitors',
+            'actions = robot_qa.monitors.actions:action_monitors',
         ],
     },
 )

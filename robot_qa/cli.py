@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import robot_qa
 from robot_qa.errors import QuantityError, RecordingError, RobotQaError, SpecError
@@ -59,10 +59,34 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument('--quiet', action='store_true', help='print nothing but errors')
     check.set_defaults(command=_check)
 
+    _add_new(commands)
+
+    interfaces = commands.add_parser('interfaces', help='compile .msg, .srv and .action packages')
+    actions = interfaces.add_subparsers(required=True, metavar='ACTION')
+    build = actions.add_parser('build', help='into the current environment, without colcon')
+    build.add_argument('folders', nargs='+', type=Path, metavar='DIR')
+    build.add_argument('--prefix', type=Path, help='another place than the virtual environment')
+    build.set_defaults(command=_build_interfaces)
+
     schema = commands.add_parser('schema', help='print the JSON Schema of a spec, for editors')
     schema.add_argument('--report', action='store_true', help='that of report.json instead')
     schema.set_defaults(command=_schema)
     return parser
+
+
+def _add_new(commands: Any) -> None:
+    new = commands.add_parser('new', help='write a first spec')
+    source = new.add_mutually_exclusive_group()
+    source.add_argument(
+        '--from-graph', action='store_true', help='from what runs on the ROS graph right now'
+    )
+    source.add_argument('--from-bag', type=Path, metavar='BAG', help='from a recording')
+    new.add_argument(
+        '--duration', metavar='T', default='10s', help='watch the graph this long (10s)'
+    )
+    new.add_argument('--name', default='', help='the name of the spec')
+    new.add_argument('--out', type=Path, metavar='FILE', help='instead of standard output')
+    new.set_defaults(command=_new)
 
 
 def _add_spec(parser: argparse.ArgumentParser) -> None:
@@ -124,6 +148,36 @@ def _conclude(report: Report, folder: Path, quiet: bool) -> int:
     if not quiet:
         Console(soft_wrap=True, highlight=False).print(text(report, folder))
     return EXIT_CODES[Verdict(report.verdict)]
+
+
+def _new(given: argparse.Namespace) -> int:
+    from importlib.resources import files
+
+    if given.from_graph:
+        from robot_qa.quantities import parse_duration
+        from robot_qa.session import draft_live
+
+        text = draft_live(given.name or 'drafted', parse_duration(given.duration))
+    elif given.from_bag:
+        from robot_qa.session import draft_recording
+
+        text = draft_recording(given.name or given.from_bag.stem, given.from_bag)
+    else:
+        text = (files('robot_qa') / 'template.qa.yaml').read_text(encoding='utf-8')
+    if given.out is None:
+        print(text, end='')
+    elif given.out.exists():
+        raise QuantityError(f'{given.out} is already there; nothing was written')
+    else:
+        given.out.write_text(text, encoding='utf-8')
+    return 0
+
+
+def _build_interfaces(given: argparse.Namespace) -> int:
+    from robot_qa.messages.interfaces import build
+
+    build(given.folders, given.prefix, print)
+    return 0
 
 
 def _schema(given: argparse.Namespace) -> int:

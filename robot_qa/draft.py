@@ -134,7 +134,8 @@ class Survey:
         lines = [
             f'# Drafted from {span:.0f} s of what was seen. Every limit is that plus a margin:',
             '# tighten what matters, delete what does not.',
-            'robot_qa: 1', f'name: {name}', f'duration: {max(5, math.ceil(span))} s', '', 'topics:',
+            'robot_qa: 1', f'name: {name}', f'duration: {max(5, math.ceil(span))} s', '',
+            'topics:',
         ]
         silent = [topic for topic, survey in self.topics.items() if not survey.count]
         for topic, survey in self.topics.items():
@@ -172,15 +173,17 @@ def _timing_lines(
         # A window must fit into the run, and a slow topic needs a longer one than was measured.
         if window * NS_PER_S < seen.end_ns - seen.start_ns:
             yield (f'    rate: {{min: {_short(0.8 * low)} Hz, max: {_short(1.25 * high)} Hz, '
-                   f'window: {window} s}}   # seen: {_short(low)} to {_short(high)} Hz; 20 %')
+                   f'window: {window} s}}   # seen: {_short(low)} to {_short(high)} Hz; a '
+                   'fifth less, a quarter more')
         worst = found['gap.max'].value or 0.0
-        gap = max(3 * worst, 2.5 * NS_PER_S / low)
-        yield f'    gap: {{max: {_time(gap)}}}   # seen: {format_ns(worst)}; three times'
+        gap = max(3 * worst, 2.5 * NS_PER_S / low, 50e6)
+        yield (f'    gap: {{max: {_time(gap)}}}   # seen: {format_ns(worst)}; three times, '
+               'at least 50 ms')
         jitter = found['jitter.p90']
         if jitter.high is not None:
-            limit = max(5 * jitter.high, 0.25 * NS_PER_S / high)
+            limit = max(5 * jitter.high, 0.25 * NS_PER_S / high, 5e6)
             yield (f'    jitter: {{p90: {_time(limit)}}}   # seen: {format_ns(jitter.high)}; five '
-                   'times, at least a quarter of the period')
+                   'times, at least a quarter of the period and 5 ms')
     yield from _delay_lines(found)
     loss = found['loss.max']
     if loss.value == 0.0 and loss.count >= 8:
@@ -194,8 +197,8 @@ def _delay_lines(found: dict[str, Measurement]) -> Iterator[str]:
     transport = found['transport.p90']
     if transport.high is not None:
         limit = max(10 * transport.high, 20e6)
-        yield (f'    transport: {{p90: {_time(limit)}}}   # seen: {format_ns(transport.high)}; ten '
-               'times, at least 20 ms')
+        yield (f'    transport: {{p90: {_time(limit)}}}   # seen: {format_ns(transport.high)}; '
+               'ten times, at least 20 ms')
     age = found.get('age.p90')
     if age is None or age.high is None:
         return
@@ -204,8 +207,8 @@ def _delay_lines(found: dict[str, Measurement]) -> Iterator[str]:
         yield '    # age: the header stamps are not on the system clock of this host'
     else:
         limit = max(3 * age.high, 100e6)
-        yield (f'    age: {{p90: {_time(limit)}}}   # seen: {format_ns(age.high)}; three times, at '
-               'least 100 ms')
+        yield (f'    age: {{p90: {_time(limit)}}}   # seen: {format_ns(age.high)}; three times, '
+               'at least 100 ms')
 
 
 def _field_lines(leaf: Leaf) -> Iterator[str]:
@@ -214,6 +217,9 @@ def _field_lines(leaf: Leaf) -> Iterator[str]:
     if leaf.quaternion:
         if leaf.norm_error < 5e-4:
             parts.append('unit_quaternion: true')
+    elif leaf.low == leaf.high == 0.0:
+        parts.append('finite: true')
+        seen = '   # seen: always 0, perhaps unused'
     elif leaf.high >= leaf.low:
         if not leaf.nan:
             parts.append('finite: or_inf' if leaf.infinite else 'finite: true')
@@ -230,7 +236,7 @@ def _field_lines(leaf: Leaf) -> Iterator[str]:
             f'equals: {shown[0]}' if len(values) == 1 else f'one_of: [{", ".join(shown)}]'
         )
         seen = '   # seen: nothing else'
-    if len(leaf.lengths) == 1 and -1 not in leaf.lengths:
+    if len(leaf.lengths) == 1 and not leaf.lengths & {-1, 0}:
         parts.append(f'length: {next(iter(leaf.lengths))}')
     if parts:
         yield f'      {leaf.path}: {{{", ".join(parts)}}}{seen}'

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import robot_qa
 from robot_qa.checks import CheckResult, Verdict, fold
 from robot_qa.domains import claim_domain
+from robot_qa.draft import Survey
 from robot_qa.errors import RobotQaError, SetupError
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.panel import Panel
@@ -41,7 +42,7 @@ SHOW_PERIOD_S = 1.0
 # Under simulation the wall clock bounds a run whose simulated time stands still.
 SLOWEST_SIMULATION = 10
 SPARE_S = 60.0
-PATIENCE_S = 5.0
+DISCOVERY_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,60 @@ def run_live(loaded: LoadedSpec, options: RunOptions) -> tuple[Path, Report]:
     """
     run = Run(loaded, options)
     return run.folder.path, run.go()
+
+
+def draft_recording(name: str, bag: Path) -> str:
+    """Return a spec drafted from a recording."""
+    probe = BagProbe(bag)
+    try:
+        survey = Survey(probe.types, probe.store)
+        while not probe.done:
+            survey.take(probe.drain())
+        return survey.spec(name, probe.observation())
+    finally:
+        probe.close()
+
+
+def draft_live(name: str, duration_ns: int) -> str:
+    """Return a spec drafted from what the graph of this shell does for ``duration_ns``."""
+    live = _live()
+    with ExitStack() as stack:
+        scout = live.LiveProbe([])
+        stack.callback(scout.close)
+        types: dict[str, str] = {}
+        deadline = time.monotonic() + DISCOVERY_S
+        while time.monotonic() < deadline:
+            # What is published only; a topic of several types gets its first.
+            types = {
+                topic: kinds[0] for topic, kinds in scout.node.get_topic_names_and_types()
+                if scout.node.count_publishers(topic)
+            }
+            time.sleep(0.1)
+        survey = Survey(types, TypeStore())
+        probe = live.LiveProbe([live.Wanted(topic, types[topic]) for topic in survey.topics])
+        stack.callback(probe.close)
+        deadline = time.monotonic() + DISCOVERY_S
+        while probe.missing(list(survey.topics), [], []) and time.monotonic() < deadline:
+            probe.drain()
+            time.sleep(0.02)
+        probe.begin()
+        end = time.monotonic() + duration_ns / NS_PER_S
+        while time.monotonic() < end:
+            survey.take(probe.drain())
+            time.sleep(live.POLL_PERIOD_S)
+        return survey.spec(name, probe.observation())
+
+
+def _live() -> Any:
+    """Import the live probe, which needs ROS."""
+    try:
+        from robot_qa.probes import live
+    except ImportError as error:
+        raise SetupError(
+            f'a live run needs ROS 2, and rclpy cannot be imported ({error}); source a ROS '
+            'workspace, or install the wheels: pip install "robot_qa[ros]"'
+        ) from error
+    return live
 
 
 class RunFolder:
@@ -203,13 +258,7 @@ class Run:
             self._processes = stack.enter_context(
                 Processes(self.folder.path / 'logs', inherit_fd=claim.fileno())
             )
-        try:
-            from robot_qa.probes.live import LiveProbe, Wanted
-        except ImportError as error:
-            raise SetupError(
-                f'a live run needs ROS 2, and rclpy cannot be imported ({error}); source a ROS '
-                'workspace, or install the wheels: pip install "robot_qa[ros]"'
-            ) from error
+        live = _live()
         wanted = []
         for name in self._panel.topics:
             topic = self._spec.topics.get(name)
@@ -217,8 +266,8 @@ class Run:
             if topic is not None:
                 limits = topic.rate
                 rate = topic.expected_rate or (limits.max or limits.min if limits else None)
-            wanted.append(Wanted(name, topic.type if topic else None, rate))
-        probe = LiveProbe(wanted, domain)
+            wanted.append(live.Wanted(name, topic.type if topic else None, rate))
+        probe: LiveProbe = live.LiveProbe(wanted, domain)
         stack.callback(probe.close)
         self._event('joined', 'the graph of this shell' if domain is None else f'domain {domain}')
         return probe

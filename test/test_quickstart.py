@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from robot_qa.domains import claim_domain
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent
@@ -127,3 +130,52 @@ def test_the_recording_gives_the_same_verdicts(
     assert [{key: check[key] for key in keys} for check in here['checks']] == [
         {key: check[key] for key in keys} for check in there['checks']
     ]
+
+
+@pytest.fixture(scope='module')
+def drafted(runs: dict[str, Future[Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A spec drafted from the recording of the sound robot."""
+    path = tmp_path_factory.mktemp('draft') / 'drafted.qa.yaml'
+    folder, _ = runs['none'].result()
+    done = robot_qa('new', '--from-bag', folder / 'recording.mcap', '--out', path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.mark.parametrize('fault', RED)
+def test_a_drafted_spec_knows_the_faults(
+    fault: str, runs: dict[str, Future[Any]], drafted: Path, tmp_path: Path
+) -> None:
+    """It passes on what it was drafted from, and every fault turns a check of its topic red."""
+    folder, _ = runs[fault].result()
+    done = robot_qa('check', drafted, folder / 'recording.mcap', '--quiet', '--out', tmp_path)
+    red = [one['name'] for one in report(tmp_path)['checks'] if one['verdict'] == 'FAIL']
+    if fault == 'none':
+        assert done.returncode == 0, done.stdout
+    else:
+        topic = RED[fault][0].split('.')[0]
+        assert any(name.startswith(f'topics.{topic}.') for name in red), red
+
+
+def test_a_spec_drafted_from_the_graph_passes_on_it(tmp_path: Path) -> None:
+    path = tmp_path / 'drafted.qa.yaml'
+    with claim_domain() as claim:
+        env = {
+            **os.environ, 'ROS_DOMAIN_ID': str(claim.id),
+            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        }
+        robot = subprocess.Popen([sys.executable, '-m', 'robot_qa.examples.robot'], env=env)
+        try:
+            words = [sys.executable, '-m', 'robot_qa.cli']
+            subprocess.run(
+                [*words, 'new', '--from-graph', '--duration', '6s', '--out', path], env=env,
+                check=True, timeout=60)
+            done = subprocess.run(
+                [*words, 'run', path, '--out', tmp_path / 'out'], env=env, timeout=60,
+                capture_output=True, text=True, check=False)
+        finally:
+            robot.send_signal(signal.SIGINT)
+            robot.wait(timeout=10)
+    assert done.returncode == 0, done.stdout
+    for topic in ('/scan', '/imu', '/odom', '/battery'):
+        assert f'topics.{topic}.rate.min' in done.stdout

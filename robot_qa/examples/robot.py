@@ -174,7 +174,7 @@ class Robot(Node):  # type: ignore[misc]
         self._scans.publish(message)
 
     def _publish_imu(self) -> None:
-        if self.fault == 'congested_imu' and self._counts['imu'] % 80 == 0:
+        if self.fault == 'congested_imu' and self._counts['imu'] % 60 == 0:
             self._dumps.publish(self._dump)
         message = Imu()
         message.header.stamp = self._stamp()

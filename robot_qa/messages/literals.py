@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,19 +76,18 @@ def _findings(store: TypeStore, desc: FieldDesc, value: Any) -> Iterator[tuple[P
 
 def _refusal(base: str, bound: int, value: Any) -> str:
     if base in _TEXTS:
-        if not isinstance(value, str):
-            return 'a text was expected'
-        return f'at most {bound} characters were expected' if bound and len(value) > bound else ''
+        if isinstance(value, str) and not 0 < bound < len(value):
+            return ''
+        return f'a text{f" of at most {bound} characters" if bound else ""} was expected'
     if base == 'bool':
         return '' if isinstance(value, bool) else 'true or false was expected'
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return f'a number was expected, for {base}'
-    if base not in _INTEGERS:
+    low, high = _INTEGERS.get(base, (-math.inf, math.inf))
+    kinds = int if base in _INTEGERS else int | float
+    if isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high:
         return ''
-    low, high = _INTEGERS[base]
-    if isinstance(value, float) or not low <= value <= high:
+    if base in _INTEGERS:
         return f'a whole number from {low} to {high} was expected, for {base}'
-    return ''
+    return f'a number was expected, for {base}'
 
 
 def _made(store: TypeStore, desc: FieldDesc, value: Any) -> Any:

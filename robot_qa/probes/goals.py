@@ -228,16 +228,11 @@ class _Wires:
     """The services and the topic that one action is made of."""
 
     def __init__(self, node: Node, kind: Any, name: str) -> None:
-        from action_msgs.srv import CancelGoal
-        from unique_identifier_msgs.msg import UUID
-
         self._node = node
         self._impl = kind.Impl
-        self._cancel_kind = CancelGoal
-        self._uuid_kind = UUID
         self.goals = Line(node, kind.Impl.SendGoalService, f'{name}/_action/send_goal')
         self.results = Line(node, kind.Impl.GetResultService, f'{name}/_action/get_result')
-        self.cancels = Line(node, CancelGoal, f'{name}/_action/cancel_goal')
+        self.cancels = Line(node, kind.Impl.CancelGoalService, f'{name}/_action/cancel_goal')
         self._subscription = node.create_subscription(
             kind.Impl.FeedbackMessage, f'{name}/_action/feedback', _never_called,
             QoSProfile(depth=FEEDBACK_QUEUE), raw=True,
@@ -245,18 +240,20 @@ class _Wires:
 
     def send(self, identity: bytes, goal: Any) -> tuple[int, int]:
         """Send a goal; return the number of the request and the time just before."""
-        request = self._impl.SendGoalService.Request(goal_id=self._uuid(identity), goal=goal)
+        request = self._impl.SendGoalService.Request(goal=goal)
+        request.goal_id.uuid = list(identity)
         return self.goals.send(request)
 
     def ask_result(self, identity: bytes) -> int:
         """Ask for the result, which comes when the goal has ended; return the number."""
-        request = self._impl.GetResultService.Request(goal_id=self._uuid(identity))
+        request = self._impl.GetResultService.Request()
+        request.goal_id.uuid = list(identity)
         return self.results.send(request)[0]
 
     def cancel(self, identity: bytes) -> int:
         """Ask to cancel a goal; return the time just before."""
-        request = self._cancel_kind.Request()
-        request.goal_info.goal_id = self._uuid(identity)
+        request = self._impl.CancelGoalService.Request()
+        request.goal_info.goal_id.uuid = list(identity)
         return self.cancels.send(request)[1]
 
     def feedback(self) -> list[tuple[bytes, int]]:
@@ -276,9 +273,6 @@ class _Wires:
         for line in (self.goals, self.results, self.cancels):
             line.close()
         self._node.destroy_subscription(self._subscription)
-
-    def _uuid(self, identity: bytes) -> Any:
-        return self._uuid_kind(uuid=list(identity))
 
 
 def _never_called(message: bytes) -> None:

@@ -16,6 +16,8 @@ from pydantic import (
 
 from robot_qa.quantities import Ratio
 from robot_qa.spec.fields import CountLimits, FieldChecks
+from robot_qa.spec.frames import Tf
+from robot_qa.spec.logs import Diagnostics, Logs
 from robot_qa.spec.marks import KeyPath
 from robot_qa.spec.parts import Finding, Limits, Part, wrong, wrong_all
 from robot_qa.spec.rules import Rule
@@ -128,6 +130,12 @@ class TestSpec(Part):
     """Checks by topic."""
     rules: dict[Identifier, Rule] = Field(default_factory=dict)
     """What must hold over time, between fields of one or several topics."""
+    tf: Tf | None = None
+    """Checks on the tf tree."""
+    logs: Logs | None = None
+    """Checks on what nodes log."""
+    diagnostics: Diagnostics | None = None
+    """Checks on /diagnostics."""
     services: dict[RosName, Service] = Field(default_factory=dict)
     """Checks by service."""
     actions: dict[RosName, Action] = Field(default_factory=dict)
@@ -180,6 +188,18 @@ class TestSpec(Part):
             raise wrong_all(found)
         return topics
 
+    @field_validator('tf')
+    @classmethod
+    def _edge_windows_fit(cls, tf: Tf, info: ValidationInfo) -> Tf:
+        duration = info.data.get('duration', math.inf)
+        found: list[Finding] = [
+            (('edges', name, 'rate', 'window'), 'the window is longer than the duration of the run')
+            for name, edge in tf.edges.items() if edge.rate and edge.rate.window > duration
+        ]
+        if found:
+            raise wrong_all(found)
+        return tf
+
     @field_validator('rules')
     @classmethod
     def _spans_fit(cls, rules: dict[str, Rule], info: ValidationInfo) -> dict[str, Rule]:
@@ -203,15 +223,15 @@ class TestSpec(Part):
 
     @model_validator(mode='after')
     def _has_checks(self) -> TestSpec:
-        if not (self.topics or self.rules or self.services or self.actions):
+        if next(declared_checks(self), None) is None:
             raise wrong('nothing is checked; write at least one check under "topics", "rules", '
-                        '"services" or "actions"')
+                        '"services", "actions", "tf", "logs" or "diagnostics"')
         return self
 
 
 def declared_checks(spec: TestSpec) -> Iterator[tuple[str, KeyPath]]:
     """Yield the dotted name of every check and its path in the spec."""
-    for part in ('topics', 'services', 'actions'):
+    for part in ('topics', 'services', 'actions', 'tf', 'logs', 'diagnostics'):
         for path in _leaves(getattr(spec, part), (part,)):
             yield '.'.join(map(str, path)), path
     for name in spec.rules:
@@ -225,7 +245,7 @@ def _leaves(value: Any, path: KeyPath) -> Iterator[KeyPath]:
     elif isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, (*path, key))
-    else:
+    elif value is not None:
         yield path
 
 
