@@ -1,7 +1,7 @@
 """A small robot to try a spec on: lidar 10 Hz, IMU 200 Hz, odometry 50 Hz, battery 2 Hz.
 
 It is sound until a fault of its catalogue is switched on: ``--fault stale_scan`` at the start, or
-the parameter ``fault`` while it runs (the two faults of a link only at the start).
+for the faults of sensors also the parameter ``fault`` while it runs.
 """
 
 from __future__ import annotations
@@ -29,34 +29,14 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from sensor_msgs.msg import BatteryState, Imu, LaserScan
-from std_msgs.msg import UInt8MultiArray
+from std_msgs.msg import Bool, UInt8MultiArray
 
 from robot_qa.errors import did_you_mean
+from robot_qa.examples.equipment import Equipment
+from robot_qa.examples.faults import FAULTS
 
 NS_PER_S = 1_000_000_000
 BEAMS = 360
-FAULTS = {
-    'none': 'nothing is wrong',
-    'slow_scan': 'the lidar turns at 6 Hz',
-    'fast_scan': 'the lidar turns at 14 Hz',
-    'stalled_scan': 'the lidar pauses for 0.4 s every 3 s',
-    'jittery_scan': 'the lidar sends up to 45 ms early or late',
-    'stale_scan': 'scans carry a stamp that is 0.4 s old',
-    'stuck_stamp_scan': 'every tenth scan repeats the stamp of the one before',
-    'wrong_frame_scan': 'scans say frame "laser" instead of "lidar_link"',
-    'nan_scan': 'one beam of every fifth scan is NaN',
-    'close_scan': 'one beam of every fifth scan reads 0.01 m',
-    'far_scan': 'one beam of every fifth scan reads 99 m',
-    'cropped_scan': 'every fifth scan has 180 beams',
-    'congested_imu': 'a memory dump shares the link with the IMU and holds it up to 0.2 s',
-    'loose_imu': 'the orientation of the IMU is no unit quaternion',
-    'biased_imu': 'the accelerometer reads 2 m/s^2 too much',
-    'lossy_odom': 'the link of the odometry loses one message a second',
-    'runaway_odom': 'the odometry jumps to 500 m',
-    'misnamed_odom': 'odometry is for "base" instead of "base_link"',
-    'sparse_battery': 'the battery reports every other second',
-    'unknown_battery': 'the battery does not know whether it charges',
-}
 # A flow controller holds messages back after their source timestamp was taken: a real delay
 # between sending and arriving. With a history of one, what waits is replaced: a real loss.
 LINK_PROFILE = """<?xml version="1.0"?>
@@ -82,20 +62,23 @@ DUMP_BYTES = 60_000
 
 
 class Robot(Node):  # type: ignore[misc]
-    """Publishes /scan, /imu, /odom and /battery with the chosen fault."""
+    """Publishes its sensors, drives in a circle and stops at an emergency stop."""
 
-    def __init__(self, fault: str) -> None:
+    def __init__(self, fault: str, executor: SingleThreadedExecutor) -> None:
         super().__init__('robot')
         self.fault = fault
+        self.equipment = Equipment(self, executor, fault)
         text = '; '.join(f'{name}: {what}' for name, what in FAULTS.items())
         self.declare_parameter('fault', fault, ParameterDescriptor(description=text[:4000]))
+        self.declare_parameter('max_speed', 2.0 if fault == 'speeding' else 0.5)
         self.add_on_set_parameters_callback(self._on_parameters)
         newest = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._scans = self.create_publisher(LaserScan, '/scan', 10)
         self._imus = self.create_publisher(Imu, '/imu', 100)
         self._odometry = self.create_publisher(Odometry, '/odom', newest)
         self._batteries = self.create_publisher(BatteryState, '/battery', 5)
-        self._counts = {'scan': 0, 'imu': 0, 'odom': 0, 'battery': 0}
+        self._stops = self.create_publisher(Bool, '/emergency_stop', 5)
+        self._counts = {'scan': 0, 'imu': 0, 'odom': 0, 'battery': 0, 'stop': 0}
         self._random = random.Random(7)
         self._last_stamp = 0
         if fault == 'congested_imu':
@@ -103,7 +86,8 @@ class Robot(Node):  # type: ignore[misc]
             # Only what somebody takes uses the link.
             self.create_subscription(UInt8MultiArray, '/dump', lambda _: None, 2)
             self._dump = UInt8MultiArray(data=array.array('B', bytes(DUMP_BYTES)))
-        self._started = time.monotonic()
+        self._angle = 0.0
+        self._moved = self._stopped = time.monotonic()
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
@@ -122,6 +106,7 @@ class Robot(Node):  # type: ignore[misc]
             'battery': (
                 self._publish_battery, lambda: 2.0 if self.fault == 'sparse_battery' else 0.5
             ),
+            'stop': (self._publish_stop, lambda: 0.5),
         }
         due = dict.fromkeys(tasks, time.monotonic())
         offset = 0.0
@@ -191,22 +176,44 @@ class Robot(Node):  # type: ignore[misc]
             # More than the link and the queue of two can hold: what waits is replaced.
             for _ in range(3):
                 self._odometry.publish(self._odometry_now())
-        self._odometry.publish(self._odometry_now())
+        message = self._odometry_now()
+        self._odometry.publish(message)
+        if self.fault != 'late_tf' or self._counts['odom'] % 150 > 20:
+            self.equipment.move(message)
 
     def _odometry_now(self) -> Odometry:
         message = Odometry()
         message.header.stamp = self._stamp()
         message.header.frame_id = 'odom'
         message.child_frame_id = 'base' if self.fault == 'misnamed_odom' else 'base_link'
-        angle = 0.2 * (time.monotonic() - self._started)
+        speed = self._speed()
+        now = time.monotonic()
+        self._angle += speed / 2.0 * (now - self._moved)
+        self._moved = now
+        angle = self._angle
         message.pose.pose.position.x = 2.0 * math.sin(angle)
         message.pose.pose.position.y = 2.0 - 2.0 * math.cos(angle)
         message.pose.pose.orientation.z = math.sin(angle / 2)
         message.pose.pose.orientation.w = math.cos(angle / 2)
         if self.fault == 'runaway_odom' and self._counts['odom'] % 100 == 60:
             message.pose.pose.position.x = 500.0
-        message.twist.twist.linear.x, message.twist.twist.angular.z = 0.4, 0.2
+        message.twist.twist.linear.x, message.twist.twist.angular.z = speed, speed / 2.0
         return message
+
+    def _speed(self) -> float:
+        """Return the speed in m/s: none from shortly after an emergency stop until its end."""
+        since = time.monotonic() - self._stopped
+        reaction = 1.0 if self.fault == 'late_brake' else 0.1
+        return 0.0 if self._stopping() and since > reaction else 0.4
+
+    def _stopping(self) -> bool:
+        return self._counts['stop'] % 8 in (4, 5, 6, 7)
+
+    def _publish_stop(self) -> None:
+        pressed = (self._counts['stop'] + 1) % 8 in (4, 5, 6, 7)
+        if pressed and not self._stopping():
+            self._stopped = time.monotonic()
+        self._stops.publish(Bool(data=pressed))
 
     def _publish_battery(self) -> None:
         message = BatteryState()
@@ -268,14 +275,15 @@ def _run(fault: str) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    robot = Robot(fault)
     executor = SingleThreadedExecutor()
+    robot = Robot(fault, executor)
     executor.add_node(robot)
     spinner = threading.Thread(target=_spin, args=(executor,), daemon=True)
     spinner.start()
     robot.run(lambda: not stop.is_set())
     executor.shutdown()
     spinner.join(timeout=2.0)
+    robot.equipment.close()
     robot.destroy_node()
     rclpy.try_shutdown()
     return 0

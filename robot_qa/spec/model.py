@@ -193,8 +193,9 @@ class TestSpec(Part):
     def _edge_windows_fit(cls, tf: Tf, info: ValidationInfo) -> Tf:
         duration = info.data.get('duration', math.inf)
         found: list[Finding] = [
-            (('edges', name, 'rate', 'window'), 'the window is longer than the duration of the run')
-            for name, edge in tf.edges.items() if edge.rate and edge.rate.window > duration
+            (('edges', pair, 'rate', 'window'),
+             'the window is longer than the duration of the run')
+            for pair, edge in tf.edges.items() if edge.rate and edge.rate.window > duration
         ]
         if found:
             raise wrong_all(found)
