@@ -114,9 +114,10 @@ def _validate(given: argparse.Namespace) -> int:
 def _run(given: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from robot_qa.live_run import RunOptions
     from robot_qa.quantities import parse_duration
     from robot_qa.report.view import open_view
-    from robot_qa.session import RunOptions, run_live
+    from robot_qa.session import run_live
     from robot_qa.spec.loader import load_spec
 
     duration = parse_duration(given.duration) if given.duration else None

@@ -137,3 +137,8 @@ def _describe(error: Exception) -> str:
         trace = trace.tb_next
     place = f' ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})' if trace else ''
     return f'the monitor broke: {type(error).__name__}: {error}{place}'
+
+
+def clock_first(batches: list[Batch]) -> list[Batch]:
+    """Put the ticks before what is to be dated by them."""
+    return sorted(batches, key=lambda batch: batch.topic != '/clock')

@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import resource
-import signal
-import socket
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import robot_qa
-from robot_qa.checks import CheckResult, Verdict, fold
-from robot_qa.domains import claim_domain
+from robot_qa.checks import CheckResult, Verdict
 from robot_qa.draft import Survey
-from robot_qa.errors import RobotQaError, SetupError
+from robot_qa.live_run import Run, RunOptions, import_live
 from robot_qa.messages.typestore import TypeStore
-from robot_qa.panel import Panel
+from robot_qa.panel import Panel, clock_first
 from robot_qa.probes.bag import BagProbe
-from robot_qa.probes.batch import Batch, Observation
-from robot_qa.probes.recorder import Recorder
-from robot_qa.processes import Processes, ProcessSpec, child_environment
-from robot_qa.report.model import Event, MonitorPart, Report, check_part
-from robot_qa.report.view import QuietView, View
-from robot_qa.report.writers import write_atomically, write_report
+from robot_qa.report.model import Report
+from robot_qa.run_folder import Cost, RunFolder, environment, utc_now
 from robot_qa.spec.loader import LoadedSpec
-from robot_qa.spec.system import Launch, Process, System
-from robot_qa.timebase import NS_PER_S, format_ns
+from robot_qa.timebase import NS_PER_S
 
 if TYPE_CHECKING:
-    from robot_qa.probes.live import LiveProbe
+    pass
 
-SHOW_PERIOD_S = 1.0
-# Under simulation the wall clock bounds a run whose simulated time stands still.
-SLOWEST_SIMULATION = 10
-SPARE_S = 60.0
 DISCOVERY_S = 3.0
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run is made: where its folder goes, and what departs from the spec."""
-
-    out: Path | None = None
-    duration_ns: int | None = None
-    record: bool = False
-    view: View = field(default_factory=QuietView)
 
 
 def check_recording(
@@ -63,32 +32,22 @@ def check_recording(
     Raises RecordingError when nothing can be read.
     """
     folder = RunFolder(loaded, out)
-    started = _now()
+    started = utc_now()
     cost = Cost()
     probe = BagProbe(bag, _topics_of(loaded))
     try:
         panel = Panel(loaded, probe.store)
         while not probe.done:
-            panel.update(_clock_first(probe.drain()))
+            panel.update(clock_first(probe.drain()))
         seen = probe.observation()
         results = [*_recorded_checks(probe.session), *panel.results(seen, final=True)]
     finally:
         probe.close()
     report = folder.write(
         started=started, results=results, seen=seen, messages=panel.messages, cost=cost,
-        environment={**_environment(), 'recording': str(bag)}, timeline=[],
+        environment={**environment(), 'recording': str(bag)}, timeline=[],
     )
     return folder.path, report
-
-
-def run_live(loaded: LoadedSpec, options: RunOptions) -> tuple[Path, Report]:
-    """Start what the spec names, or attach to what runs; watch, judge, write the report.
-
-    The report is written whatever happens in between: a system that does not come up, a process
-    that dies, an interrupt. Raises SetupError when there is no ROS to watch.
-    """
-    run = Run(loaded, options)
-    return run.folder.path, run.go()
 
 
 def draft_recording(name: str, bag: Path) -> str:
@@ -103,9 +62,19 @@ def draft_recording(name: str, bag: Path) -> str:
         probe.close()
 
 
+def run_live(loaded: LoadedSpec, options: RunOptions) -> tuple[Path, Report]:
+    """Start what the spec names, or attach to what runs; watch, judge, write the report.
+
+    The report is written whatever happens in between: a system that does not come up, a process
+    that dies, an interrupt. Raises SetupError when there is no ROS to watch.
+    """
+    run = Run(loaded, options)
+    return run.folder.path, run.go()
+
+
 def draft_live(name: str, duration_ns: int) -> str:
     """Return a spec drafted from what the graph of this shell does for ``duration_ns``."""
-    live = _live()
+    live = import_live()
     with ExitStack() as stack:
         scout = live.LiveProbe([])
         stack.callback(scout.close)
@@ -133,363 +102,8 @@ def draft_live(name: str, duration_ns: int) -> str:
         return survey.spec(name, probe.observation())
 
 
-def _live() -> Any:
-    """Import the live probe, which needs ROS."""
-    try:
-        from robot_qa.probes import live
-    except ImportError as error:
-        raise SetupError(
-            f'a live run needs ROS 2, and rclpy cannot be imported ({error}); source a ROS '
-            'workspace, or install the wheels: pip install "robot_qa[ros]"'
-        ) from error
-    return live
-
-
-class RunFolder:
-    """The folder of one run and the report in it."""
-
-    def __init__(self, loaded: LoadedSpec, out: Path | None) -> None:
-        self._loaded = loaded
-        if out is None:
-            moment = datetime.now().strftime('%Y%m%d-%H%M%S')
-            out = _fresh(Path('robot_qa_runs') / f'{loaded.spec.slug}-{moment}')
-        self.path = out
-        out.mkdir(parents=True, exist_ok=True)
-        # What an earlier run left in the same folder must not pass for this one's.
-        for stale in ('report.json', 'junit.xml', 'timeline.jsonl', 'recording.mcap'):
-            (out / stale).unlink(missing_ok=True)
-        write_atomically(out / 'spec.qa.yaml', loaded.text)
-
-    def write(
-        self, *, started: str, results: list[CheckResult], seen: Observation, messages: int,
-        cost: Cost, environment: dict[str, str], timeline: list[Event],
-    ) -> Report:
-        """Write ``report.json``, ``junit.xml`` and ``timeline.jsonl``; return the report."""
-        spec = self._loaded.spec
-        report = Report(
-            name=spec.name,
-            verdict=fold(result.verdict for result in results).value,
-            started=started,
-            start_ns=seen.start_ns,
-            duration_s=(seen.end_ns - seen.start_ns) / NS_PER_S,
-            confidence=spec.confidence,
-            environment=environment,
-            monitor=MonitorPart(
-                cpu_s=cost.cpu_s(), peak_rss_bytes=Cost.peak_rss_bytes(), messages=messages,
-                overruns=seen.overruns,
-                notes={topic: notes for topic, notes in seen.notes.items() if notes},
-            ),
-            timeline=timeline,
-            checks=[check_part(result) for result in results],
-        )
-        write_report(report, self.path, spec.inconclusive == 'skip')
-        lines = ''.join(event.model_dump_json() + '\n' for event in timeline)
-        write_atomically(self.path / 'timeline.jsonl', lines)
-        return report
-
-
-class Cost:
-    """The CPU time of this process since this object was made."""
-
-    def __init__(self) -> None:
-        self._start = time.process_time()
-
-    def cpu_s(self) -> float:
-        """Return user and system time of all threads, in seconds."""
-        return time.process_time() - self._start
-
-    @staticmethod
-    def peak_rss_bytes() -> int:
-        """Return the largest resident size this process has had."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-class Run:
-    """A live run, phase by phase: start, wait until ready, watch, judge, stop."""
-
-    def __init__(self, loaded: LoadedSpec, options: RunOptions) -> None:
-        self._loaded = loaded
-        self._spec = loaded.spec
-        self._system = loaded.spec.system or System()
-        self._options = options
-        self._view = options.view
-        self._duration_ns = options.duration_ns or loaded.spec.duration
-        self.folder = RunFolder(loaded, options.out)
-        self._started = _now()
-        self._timeline: list[Event] = []
-        self._run_checks: list[CheckResult] = []
-        self._store = TypeStore()
-        self._panel = Panel(loaded, self._store)
-        self._processes: Processes | None = None
-        self._recorder: Recorder | None = None
-        self._cost = Cost()
-        self._ready_s = 0.0
-        self._observed = f'observed for {format_ns(self._duration_ns)}'
-        self._begun = time.monotonic()
-        timeout = loaded.spec.timeout
-        self._deadline = self._begun + timeout / NS_PER_S if timeout else None
-
-    def go(self) -> Report:
-        """Make the run and return its report."""
-        with ExitStack() as stack:
-            stack.callback(self._view.close)
-            stack.enter_context(_terminated_like_interrupted())
-            probe = self._open(stack)
-            try:
-                self._bring_up(probe)
-                self._watch(probe)
-            except KeyboardInterrupt:
-                self._event('interrupted')
-                self._fault('run.duration', Verdict.INCONCLUSIVE, 'stopped by an interrupt '
-                            f'after {self._elapsed_s():.1f} s')
-            except RunStoppedError as stop:
-                self._fault(stop.check, stop.verdict, stop.reason)
-            except RobotQaError as error:
-                self._fault('run', Verdict.ERROR, str(error))
-            return self._conclude(probe)
-
-    def _open(self, stack: ExitStack) -> LiveProbe:
-        """Claim a domain of our own, unless we attach to a running system; join the graph."""
-        domain = None
-        if self._system.processes:
-            claim = stack.enter_context(claim_domain())
-            domain = claim.id
-            stack.enter_context(_environment_for(domain, self.folder.path / 'logs'))
-            self._processes = stack.enter_context(
-                Processes(self.folder.path / 'logs', inherit_fd=claim.fileno())
-            )
-        live = _live()
-        wanted = []
-        for name in self._panel.topics:
-            topic = self._spec.topics.get(name)
-            rate = None
-            if topic is not None:
-                limits = topic.rate
-                rate = topic.expected_rate or (limits.max or limits.min if limits else None)
-            wanted.append(live.Wanted(name, topic.type if topic else None, rate))
-        probe: LiveProbe = live.LiveProbe(wanted, domain)
-        stack.callback(probe.close)
-        self._event('joined', 'the graph of this shell' if domain is None else f'domain {domain}')
-        return probe
-
-    def _bring_up(self, probe: LiveProbe) -> None:
-        """Start the processes and wait until everything named in ``ready`` is there."""
-        system = self._system
-        if self._processes is None:
-            self._discover(probe)
-            self._wait_ready(probe, system)
-            return
-        base = child_environment(
-            os.environ, int(os.environ['ROS_DOMAIN_ID']),
-            {'ROS_LOG_DIR': str((self.folder.path / 'logs').absolute()), **_our_python_first()},
-        )
-        for process in system.processes:
-            self._view.say(f'starting {process.name}')
-            pid = self._processes.start(self._process_spec(process, base))
-            self._event('started', f'{process.name}, pid {pid}')
-        self._wait_ready(probe, system)
-        self._ready_s = time.monotonic() - self._begun
-        self._event('ready')
-
-    def _process_spec(self, process: Process, base: dict[str, str]) -> ProcessSpec:
-        folder = self._loaded.path.parent.absolute()
-        return ProcessSpec(
-            process.name, _words(process, folder), folder / (process.cwd or '.'),
-            {**base, **process.environment},
-        )
-
-    def _wait_ready(self, probe: LiveProbe, system: System) -> None:
-        ready = system.ready
-        deadline = time.monotonic() + ready.timeout / NS_PER_S
-        while True:
-            probe.drain()
-            lacking = probe.missing(ready.topics, ready.services, ready.nodes)
-            if not lacking:
-                return
-            self._check_processes('system.ready')
-            if time.monotonic() > deadline:
-                raise RunStoppedError(
-                    'system.ready', Verdict.FAIL,
-                    f'after {format_ns(ready.timeout)} still missing: {", ".join(lacking)}',
-                )
-            self._check_timeout()
-            time.sleep(0.02)
-
-    def _discover(self, probe: LiveProbe) -> None:
-        """Give discovery its time on a graph that runs: until every topic was heard, at most 5 s.
-
-        A topic that never comes is for its checks to judge.
-        """
-        self._view.say('attaching to the running graph')
-        deadline = time.monotonic() + 5.0
-        while probe.missing(self._panel.topics, [], []) and time.monotonic() < deadline:
-            probe.drain()
-            time.sleep(0.02)
-
-    def _watch(self, probe: LiveProbe) -> None:
-        """Drain, measure and show until the duration is over."""
-        from robot_qa.probes.live import POLL_PERIOD_S
-
-        probe.begin()
-        self._cost = Cost()
-        self._begun = time.monotonic()
-        if self._options.record:
-            self._recorder = Recorder(self.folder.path / 'recording.mcap', self._store)
-        self._event('observing')
-        self._view.say(f'watching {len(self._panel.topics)} topics for '
-                       f'{format_ns(self._duration_ns)}')
-        shown = self._begun
-        while self._elapsed_s() * NS_PER_S < self._duration_ns:
-            self._take(probe)
-            now = time.monotonic()
-            if now - shown >= SHOW_PERIOD_S:
-                shown = now
-                results = self._panel.results(probe.observation(), final=False)
-                self._view.show(results, self._elapsed_s(), self._duration_ns / NS_PER_S)
-                if self._spec.stop_when_decided and self._panel.all_decided:
-                    self._event('decided')
-                    self._observed = f'every check was decided after {self._elapsed_s():.1f} s'
-                    break
-                self._check_processes('run.duration')
-                self._check_timeout()
-            time.sleep(POLL_PERIOD_S)
-        self._event('observed')
-
-    def _take(self, probe: LiveProbe) -> None:
-        batches = _clock_first(probe.drain())
-        self._panel.update(batches)
-        if self._recorder is not None:
-            for who in probe.newcomers():
-                self._recorder.add_publisher(
-                    who.topic, who.type, who.index, who.node, who.gid, who.qos
-                )
-            for batch in batches:
-                self._recorder.write(batch)
-            self._recorder.flush()
-
-    def _elapsed_s(self) -> float:
-        """Return how long we have watched, on the clock that the spec names."""
-        clock = self._panel.clock
-        if clock is None:
-            return time.monotonic() - self._begun
-        if not len(clock.simulated):
-            return 0.0
-        return float(clock.simulated.values[-1] - clock.simulated.values[0]) / NS_PER_S
-
-    def _check_processes(self, check: str) -> None:
-        """Note what ended by itself; stop the run when nothing under test is left."""
-        if self._processes is None:
-            return
-        ended = self._processes.poll()
-        noted = {result.name for result in self._run_checks}
-        mandatory = [process.name for process in self._system.processes if not process.may_exit]
-        for name in mandatory:
-            if name in ended and f'system.processes.{name}' not in noted:
-                reason = f'ended by itself with code {ended[name].code}; see {ended[name].log}'
-                self._event('exited', f'{name}: {reason}')
-                self._fault(f'system.processes.{name}', Verdict.FAIL, reason)
-        if mandatory and all(name in ended for name in mandatory):
-            raise RunStoppedError(
-                check, Verdict.INCONCLUSIVE, 'the system under test ended '
-                f'{self._elapsed_s():.1f} s into the observation',
-            )
-
-    def _check_timeout(self) -> None:
-        deadline = self._deadline
-        if deadline is None and self._panel.clock is not None:
-            spare = SLOWEST_SIMULATION * self._duration_ns / NS_PER_S + SPARE_S
-            deadline = self._begun + spare
-        if deadline is not None and time.monotonic() > deadline:
-            raise RunStoppedError(
-                'run.duration', Verdict.INCONCLUSIVE,
-                f'the timeout came after {self._elapsed_s():.1f} s of '
-                f'{format_ns(self._duration_ns)}',
-            )
-
-    def _conclude(self, probe: LiveProbe) -> Report:
-        """Judge what came, and write the report before anything is stopped."""
-        self._take(probe)
-        seen = probe.observation()
-        results = [*self._all_run_checks(), *self._panel.results(seen, final=True)]
-        if self._recorder is not None:
-            self._close_recording(self._recorder, seen)
-        return self.folder.write(
-            started=self._started, results=results, seen=seen, messages=self._panel.messages,
-            cost=self._cost, environment=_environment(), timeline=self._timeline,
-        )
-
-    def _close_recording(self, recorder: Recorder, seen: Observation) -> None:
-        recorder.close({
-            'start_ns': seen.start_ns, 'end_ns': seen.end_ns, 'overruns': seen.overruns,
-            'notes': seen.notes, 'clock': self._spec.clock,
-            'run_checks': [
-                {'name': result.name, 'verdict': result.verdict.value, 'reason': result.reason}
-                for result in self._all_run_checks()
-            ],
-        })
-
-    def _all_run_checks(self) -> list[CheckResult]:
-        """Return the checks on the run itself: what was started, what became ready, how long."""
-        known = {result.name: result for result in self._run_checks}
-        names = ['run.duration']
-        if self._spec.system is not None:
-            names.insert(0, 'system.ready')
-        names += [f'system.processes.{process.name}'
-                  for process in self._system.processes if not process.may_exit]
-        source = f'{self._loaded.path}:1:1'
-        cut_short = any(name in known for name in ('run', 'system.ready'))
-        for name in names:
-            if name not in known and name == 'run.duration' and cut_short:
-                known[name] = CheckResult(
-                    name, Verdict.INCONCLUSIVE, 'the observation did not begin', source
-                )
-        fine = {'system.ready': f'ready after {self._ready_s:.1f} s',
-                'run.duration': self._observed}
-        results = [
-            known.pop(name, CheckResult(
-                name, Verdict.PASS, fine.get(name, 'ran to the end'), source
-            ))
-            for name in names
-        ]
-        return [*results, *known.values()]
-
-    def _fault(self, check: str, verdict: Verdict, reason: str) -> None:
-        self._view.say(f'{verdict.value}  {check}: {reason}')
-        source = f'{self._loaded.path}:1:1'
-        self._run_checks.append(CheckResult(check, verdict, reason, source))
-
-    def _event(self, event: str, detail: str = '') -> None:
-        self._timeline.append(Event(stamp_ns=time.time_ns(), event=event, detail=detail))
-
-
-class RunStoppedError(RobotQaError):
-    """The run cannot go on; ``check`` is the one on the run itself that says so."""
-
-    def __init__(self, check: str, verdict: Verdict, reason: str) -> None:
-        super().__init__(reason)
-        self.check = check
-        self.verdict = verdict
-        self.reason = reason
-
-
-def _words(process: Process, folder: Path) -> tuple[str, ...]:
-    """Return what to execute: the command as written, or ``ros2 launch`` with its arguments."""
-    if process.command is not None:
-        return tuple(process.command)
-    assert isinstance(process.launch, Launch)
-    launch = process.launch
-    where = (launch.package, launch.file) if launch.package else (str(folder / launch.file),)
-    arguments = [f'{name}:={value}' for name, value in launch.arguments.items()]
-    return ('ros2', 'launch', *where, *arguments)
-
-
 def _topics_of(loaded: LoadedSpec) -> list[str]:
     return Panel(loaded, TypeStore()).topics
-
-
-def _clock_first(batches: list[Batch]) -> list[Batch]:
-    """Put the ticks before what is to be dated by them."""
-    return sorted(batches, key=lambda batch: batch.topic != '/clock')
 
 
 def _recorded_checks(session: Any) -> list[CheckResult]:
@@ -501,70 +115,3 @@ def _recorded_checks(session: Any) -> list[CheckResult]:
     ]
 
 
-@contextmanager
-def _environment_for(domain: int, logs: Path) -> Iterator[None]:
-    """Keep this process's ROS to itself while a run of its own lasts."""
-    ours = {
-        'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
-        'ROS_LOG_DIR': str(logs.absolute()),
-    }
-    before = {name: os.environ.get(name) for name in ours}
-    os.environ.update(ours)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does, with a report."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _our_python_first() -> dict[str, str]:
-    """Let processes find the Python of the virtual environment that we run in, if we do."""
-    if sys.prefix == sys.base_prefix:
-        return {}
-    return {'PATH': os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])}
-
-
-def _environment() -> dict[str, str]:
-    names = ('ROS_DISTRO', 'ROS_DOMAIN_ID', 'RMW_IMPLEMENTATION', 'ROS_AUTOMATIC_DISCOVERY_RANGE')
-    return {
-        'robot_qa': robot_qa.__version__,
-        'python': platform.python_version(),
-        'platform': platform.platform(),
-        'host': socket.gethostname(),
-        'cpus': str(os.cpu_count()),
-        'load': f'{os.getloadavg()[0]:.2f}',
-        **{name: os.environ[name] for name in names if name in os.environ},
-    }
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec='milliseconds')
-
-
-def _fresh(path: Path) -> Path:
-    """Return ``path``, or the first ``path-2``, ``path-3`` ... that is not there yet."""
-    number, free = 2, path
-    while free.exists():
-        free = path.with_name(f'{path.name}-{number}')
-        number += 1
-    return free

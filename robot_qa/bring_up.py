@@ -1,0 +1,83 @@
+"""Around the processes under test: what is executed, in which environment, and interrupts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from robot_qa.processes import ProcessSpec, child_environment
+from robot_qa.spec.system import Launch, Process
+
+
+def process_spec(process: Process, folder: Path, logs: Path) -> ProcessSpec:
+    """Return how to start a process of a spec that lies in ``folder``, both paths absolute.
+
+    Its environment is ours of now, in which `environment_for` has set the domain.
+    """
+    base = child_environment(
+        os.environ, int(os.environ['ROS_DOMAIN_ID']),
+        {'ROS_LOG_DIR': str(logs), **_our_python_first()},
+    )
+    return ProcessSpec(
+        process.name, _words(process, folder), folder / (process.cwd or '.'),
+        {**base, **process.environment},
+    )
+
+
+def _words(process: Process, folder: Path) -> tuple[str, ...]:
+    """Return what to execute: the command as written, or ``ros2 launch`` with its arguments."""
+    if process.command is not None:
+        return tuple(process.command)
+    assert isinstance(process.launch, Launch)
+    launch = process.launch
+    where = (launch.package, launch.file) if launch.package else (str(folder / launch.file),)
+    arguments = [f'{name}:={value}' for name, value in launch.arguments.items()]
+    return ('ros2', 'launch', *where, *arguments)
+
+
+@contextmanager
+def environment_for(domain: int, logs: Path) -> Iterator[None]:
+    """Keep this process's ROS to itself while a run of its own lasts."""
+    ours = {
+        'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        'ROS_LOG_DIR': str(logs.absolute()),
+    }
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does, with a report."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _our_python_first() -> dict[str, str]:
+    """Let processes find the Python of the virtual environment that we run in, if we do."""
+    if sys.prefix == sys.base_prefix:
+        return {}
+    return {'PATH': os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])}

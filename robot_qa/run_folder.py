@@ -1,0 +1,106 @@
+"""The folder of one run, and what is written into it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import socket
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import robot_qa
+from robot_qa.checks import CheckResult, fold
+from robot_qa.probes.batch import Observation
+from robot_qa.report.model import Event, MonitorPart, Report, check_part
+from robot_qa.report.writers import write_atomically, write_report
+from robot_qa.spec.loader import LoadedSpec
+from robot_qa.timebase import NS_PER_S
+
+
+class RunFolder:
+    """The folder of one run and the report in it."""
+
+    def __init__(self, loaded: LoadedSpec, out: Path | None) -> None:
+        self._loaded = loaded
+        if out is None:
+            moment = datetime.now().strftime('%Y%m%d-%H%M%S')
+            out = _fresh(Path('robot_qa_runs') / f'{loaded.spec.slug}-{moment}')
+        self.path = out
+        out.mkdir(parents=True, exist_ok=True)
+        # What an earlier run left in the same folder must not pass for this one's.
+        for stale in ('report.json', 'junit.xml', 'timeline.jsonl', 'recording.mcap'):
+            (out / stale).unlink(missing_ok=True)
+        write_atomically(out / 'spec.qa.yaml', loaded.text)
+
+    def write(
+        self, *, started: str, results: list[CheckResult], seen: Observation, messages: int,
+        cost: Cost, environment: dict[str, str], timeline: list[Event],
+    ) -> Report:
+        """Write ``report.json``, ``junit.xml`` and ``timeline.jsonl``; return the report."""
+        spec = self._loaded.spec
+        report = Report(
+            name=spec.name,
+            verdict=fold(result.verdict for result in results).value,
+            started=started,
+            start_ns=seen.start_ns,
+            duration_s=(seen.end_ns - seen.start_ns) / NS_PER_S,
+            confidence=spec.confidence,
+            environment=environment,
+            monitor=MonitorPart(
+                cpu_s=cost.cpu_s(), peak_rss_bytes=Cost.peak_rss_bytes(), messages=messages,
+                overruns=seen.overruns,
+                notes={topic: notes for topic, notes in seen.notes.items() if notes},
+            ),
+            timeline=timeline,
+            checks=[check_part(result) for result in results],
+        )
+        write_report(report, self.path, spec.inconclusive == 'skip')
+        lines = ''.join(event.model_dump_json() + '\n' for event in timeline)
+        write_atomically(self.path / 'timeline.jsonl', lines)
+        return report
+
+
+class Cost:
+    """The CPU time of this process since this object was made."""
+
+    def __init__(self) -> None:
+        self._start = time.process_time()
+
+    def cpu_s(self) -> float:
+        """Return user and system time of all threads, in seconds."""
+        return time.process_time() - self._start
+
+    @staticmethod
+    def peak_rss_bytes() -> int:
+        """Return the largest resident size this process has had."""
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def environment() -> dict[str, str]:
+    """Return what a reader of the report wants to know of this machine."""
+    names = ('ROS_DISTRO', 'ROS_DOMAIN_ID', 'RMW_IMPLEMENTATION', 'ROS_AUTOMATIC_DISCOVERY_RANGE')
+    return {
+        'robot_qa': robot_qa.__version__,
+        'python': platform.python_version(),
+        'platform': platform.platform(),
+        'host': socket.gethostname(),
+        'cpus': str(os.cpu_count()),
+        'load': f'{os.getloadavg()[0]:.2f}',
+        **{name: os.environ[name] for name in names if name in os.environ},
+    }
+
+
+def utc_now() -> str:
+    """Return the time as ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec='milliseconds')
+
+
+def _fresh(path: Path) -> Path:
+    """Return ``path``, or the first ``path-2``, ``path-3`` ... that is not there yet."""
+    number, free = 2, path
+    while free.exists():
+        free = path.with_name(f'{path.name}-{number}')
+        number += 1
+    return free
