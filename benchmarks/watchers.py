@@ -17,15 +17,15 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen
+from subprocess import PIPE, Popen
 from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.traffic import INDEX_AT, Traffic
-from robot_qa.processes import child_environment
 from robot_qa.probes.batch import Int64s
+from robot_qa.processes import child_environment
 
 PATIENCE_S = 15.0
 SETTLE_S = 0.3

@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from robot_qa.bring_up import environment_for, process_spec, terminated_like_interrupted
 from robot_qa.checks import CheckResult, Verdict
@@ -14,12 +14,13 @@ from robot_qa.domains import claim_domain
 from robot_qa.errors import RobotQaError, SetupError
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.panel import Panel, clock_first
-from robot_qa.probes.batch import Observation
+from robot_qa.probes.batch import Batch, Observation
 from robot_qa.probes.recorder import Recorder
 from robot_qa.processes import Processes
 from robot_qa.report.model import Event, Report
 from robot_qa.report.view import QuietView, View
 from robot_qa.run_folder import Cost, RunFolder, environment, utc_now
+from robot_qa.spec.graph import graph_interest
 from robot_qa.spec.loader import LoadedSpec
 from robot_qa.spec.system import System
 from robot_qa.timebase import NS_PER_S, format_ns
@@ -61,6 +62,7 @@ class Run:
         self._panel = Panel(loaded, self._store)
         self._processes: Processes | None = None
         self._recorder: Recorder | None = None
+        self._companions: list[Companion] = []
         self._cost = Cost()
         self._ready_s = 0.0
         self._observed = f'observed for {format_ns(self._duration_ns)}'
@@ -99,7 +101,7 @@ class Run:
             )
         live = import_live()
         wanted = []
-        for name in self._panel.topics:
+        for name in self._panel.ros_topics:
             topic = self._spec.topics.get(name)
             rate = None
             if topic is not None:
@@ -108,6 +110,9 @@ class Run:
             wanted.append(live.Wanted(name, topic.type if topic else None, rate))
         probe: LiveProbe = live.LiveProbe(wanted, domain)
         stack.callback(probe.close)
+        self._companions = live_companions(self._loaded, probe.node, self._store)
+        for companion in self._companions:
+            stack.callback(companion.close)
         self._event('joined', 'the graph of this shell' if domain is None else f'domain {domain}')
         return probe
 
@@ -132,7 +137,7 @@ class Run:
         ready = system.ready
         deadline = time.monotonic() + ready.timeout / NS_PER_S
         while True:
-            probe.drain()
+            self._drain(probe)
             lacking = probe.missing(ready.topics, ready.services, ready.nodes)
             if not lacking:
                 return
@@ -152,7 +157,7 @@ class Run:
         """
         self._view.say('attaching to the running graph')
         deadline = time.monotonic() + 5.0
-        while probe.missing(self._panel.topics, [], []) and time.monotonic() < deadline:
+        while probe.missing(self._panel.ros_topics, [], []) and time.monotonic() < deadline:
             probe.drain()
             time.sleep(0.02)
 
@@ -161,12 +166,14 @@ class Run:
         from robot_qa.probes.live import POLL_PERIOD_S
 
         probe.begin()
+        for companion in self._companions:
+            companion.begin()
         self._cost = Cost()
         self._begun = time.monotonic()
         if self._options.record:
             self._recorder = Recorder(self.folder.path / 'recording.mcap', self._store)
         self._event('observing')
-        self._view.say(f'watching {len(self._panel.topics)} topics for '
+        self._view.say(f'watching {len(self._panel.ros_topics)} topics for '
                        f'{format_ns(self._duration_ns)}')
         shown = self._begun
         while self._elapsed_s() * NS_PER_S < self._duration_ns:
@@ -185,8 +192,14 @@ class Run:
             time.sleep(POLL_PERIOD_S)
         self._event('observed')
 
+    def _drain(self, probe: LiveProbe) -> list[Batch]:
+        batches = probe.drain()
+        for companion in self._companions:
+            batches += companion.drain()
+        return batches
+
     def _take(self, probe: LiveProbe) -> None:
-        batches = clock_first(probe.drain())
+        batches = clock_first(self._drain(probe))
         self._panel.update(batches)
         if self._recorder is not None:
             for who in probe.newcomers():
@@ -290,6 +303,37 @@ class Run:
 
     def _event(self, event: str, detail: str = '') -> None:
         self._timeline.append(Event(stamp_ns=time.time_ns(), event=event, detail=detail))
+
+
+class Companion(Protocol):
+    """A live probe of something else than topics; see the rooms in ``probes/``."""
+
+    def begin(self) -> None:
+        """Start the observation now; what came before does not count."""
+
+    def drain(self) -> list[Batch]:
+        """Look, without waiting, and return what was observed since the last call."""
+
+    def close(self) -> None:
+        """Release what it holds."""
+
+
+def live_companions(loaded: LoadedSpec, node: Any, store: TypeStore) -> list[Companion]:
+    """Return the probes of the graph, of services and of actions that a spec needs."""
+    from robot_qa.probes.caller import ServiceCaller
+    from robot_qa.probes.goals import ActionCaller
+    from robot_qa.probes.graph import GraphProbe
+
+    spec = loaded.spec
+    found: list[Companion] = []
+    interest = graph_interest(spec)
+    if interest is not None:
+        found.append(GraphProbe(node, interest))
+    if spec.services:
+        found.append(ServiceCaller(node, spec.services, store, loaded.marks))
+    if spec.actions:
+        found.append(ActionCaller(node, spec.actions, store, loaded.marks))
+    return found
 
 
 class RunStoppedError(RobotQaError):

@@ -68,6 +68,14 @@ class Panel:
                     self._broken[id(monitor)] = _describe(error)
 
     @property
+    def ros_topics(self) -> list[str]:
+        """The topics that a live run has to subscribe to: no journal, no service event."""
+        return [
+            topic for topic in self.topics
+            if topic.startswith('/') and not topic.endswith('/_service_event')
+        ]
+
+    @property
     def all_decided(self) -> bool:
         """Whether nothing that may still come can change a verdict, as of the last results."""
         return set(self._decided) == set(self._sources)

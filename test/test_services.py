@@ -27,6 +27,7 @@ from samples import MS, START, S, batch, context, observed, split
 
 HEAD = {'robot_qa': 1, 'name': 'x', 'duration': '10 s'}
 SERVICE = {'type': 'std_srvs/srv/SetBool', 'every': '100 ms', 'timeout': '1 s'}
+SET_BOOL = 'bool success\nstring message'
 ACTION = {'type': 'tf2_msgs/action/LookupTransform', 'goal': {}}
 
 
@@ -36,7 +37,7 @@ def verdicts(
     """Judge by the checks of ``/it``; keys are check names below it."""
     spec = TestSpec.model_validate({**HEAD, block: {'/it': checks}})
     shared = context()
-    shared.store.register('std_srvs/srv/SetBool_Response', 'bool success\nstring message', 'ros2msg')
+    shared.store.register(f'{SERVICE["type"]}_Response', SET_BOOL, 'ros2msg')
     monitors = [*service_monitors(spec, shared), *action_monitors(spec, shared)]
     for one in batches:
         for monitor in monitors:
@@ -98,6 +99,7 @@ def responses(*said: bytes) -> Batch:
 QUICK: list[int | str] = [5 * MS] * 95
 SLOW: list[int | str] = [*[5 * MS] * 30, *[700 * MS] * 65]
 HANGING: list[int | str] = [*[5 * MS] * 60, *['timeout'] * 35]
+FLAKY: list[int | str] = [5 * MS, 'timeout', 5 * MS] * 30
 RESPONSE_P95 = {'response_time': {'p95': '50 ms'}}
 RESPONSE_MAX = {'response_time': {'max': '500 ms'}}
 NO_FAILURE = {'failures': {'max': '0 %'}}
@@ -113,16 +115,16 @@ def test_quick_answers_pass(checks: dict[str, Any]) -> None:
     (RESPONSE_P95, SLOW, '700 ms'),
     (RESPONSE_MAX, SLOW, '65 times'),
     # Who never answers has no response time, and must not be judged by the others alone.
-    (RESPONSE_P95, HANGING, '1 s'),
+    (RESPONSE_P95, FLAKY, '1 s (1 s to'),
     (RESPONSE_MAX, HANGING, '35 times'),
     (NO_FAILURE, HANGING, 'not answered within 1 s'),
-    (FEW_FAILURES, [*QUICK, *(['timeout', 5 * MS] * 30)], '30 of'),
+    (FEW_FAILURES, FLAKY, '33.3 %'),
     (NO_FAILURE, [*QUICK, 'unavailable'], 'there was no server'),
 ])
 def test_faults_fail(checks: dict[str, Any], faulty: list[int | str], said: str) -> None:
     verdict, reason = service(checks, calls(faulty))
     assert verdict == 'FAIL', reason
-    assert said in reason or said == '30 of', reason
+    assert said in reason
 
 
 def test_a_quantile_needs_enough_calls_and_says_how_many() -> None:
@@ -202,7 +204,7 @@ def test_verdicts_do_not_depend_on_how_the_journal_is_cut() -> None:
 
 def event(kind: int, number: int, at: int, said: bytes = b'') -> bytes:
     stamp = START + at
-    head = struct.pack('<B3xiI16sq', kind, stamp // S, stamp % S, b'c' * 16, number)
+    head = struct.pack('<B3xiI16s4xq', kind, stamp // S, stamp % S, b'c' * 16, number)
     return b'\0\1\0\0' + head + (struct.pack('<II', 0, 1) + said if said else bytes(8))
 
 
@@ -333,10 +335,10 @@ def test_an_action_nobody_called_says_so() -> None:
     assert all('live graph only' in reason for _, reason in found.values())
 
 
-PLAN_REQUEST = '''geometry_msgs/PoseStamped start
+PLAN_REQUEST = """geometry_msgs/PoseStamped start
 geometry_msgs/PoseStamped goal
 float32 tolerance
-'''
+"""
 
 
 # --- the spec, and messages written in it

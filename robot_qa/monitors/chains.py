@@ -227,9 +227,11 @@ def quantity(name: str, poses: Poses) -> Floats:
         axis: Floats = poses.translation[:, _AXES.index(name)]
         return axis
     if name == 'distance':
-        return np.linalg.norm(poses.translation, axis=1)
+        length: Floats = np.linalg.norm(poses.translation, axis=1)
+        return length
     if name == 'rotation':
-        return np.degrees(rotation_angle(poses.rotation))
+        whole: Floats = np.degrees(rotation_angle(poses.rotation))
+        return whole
     angle: Floats = np.degrees(roll_pitch_yaw(poses.rotation)[:, _ANGLES.index(name)])
     return angle
 

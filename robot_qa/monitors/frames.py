@@ -136,8 +136,9 @@ class TreeChecks:
         }
         results = []
         for check in self.checks:
-            value, texts = measures[check.name](seen.end_ns)
-            found = Findings(malformed.total, [*malformed.kept, *texts][:EVIDENCE_KEPT])
+            value, loops, texts = measures[check.name](seen.end_ns)
+            found = Findings(
+                malformed.total + loops, [*malformed.kept, *texts][:EVIDENCE_KEPT])
             if not messages:
                 results.append(missing(check, 0))
             elif not self._tree.frames and not malformed.total:
@@ -146,32 +147,31 @@ class TreeChecks:
                 results.append(exact(check, value, messages, found))
         return results
 
-    def _present(self, end_ns: int) -> tuple[int, list[Evidence]]:
+    def _present(self, end_ns: int) -> tuple[int, int, list[Evidence]]:
         absent = [frame for frame in self._frames if frame not in self._tree.frames]
-        return len(self._frames) - len(absent), [
+        return len(self._frames) - len(absent), 0, [
             Evidence(end_ns, frame, f'{frame} was never in the tree'
                      + did_you_mean(frame, self._tree.frames))
             for frame in absent
         ]
 
-    def _connected(self, end_ns: int) -> tuple[int, list[Evidence]]:
+    def _connected(self, end_ns: int) -> tuple[int, int, list[Evidence]]:
         parts, loops = self._tree.parts(), self._tree.loops()
         texts = [Evidence(end_ns, None, f'no root, as there is a loop: {_listed(loop)}')
                  for loop in loops]
         if len(parts) > 1:
             whole = ' | '.join(_listed(part) for part in parts)
             texts.append(Evidence(end_ns, len(parts), f'separate parts: {whole}'))
-        # A loop has no root, so it is no tree.
-        return len(parts) - len(loops), texts
+        return len(parts), len(loops), texts
 
-    def _parents(self, end_ns: int) -> tuple[int, list[Evidence]]:
+    def _parents(self, end_ns: int) -> tuple[int, int, list[Evidence]]:
         broken = []
         for frame in self._tree.frames:
             parents = self._tree.parents(frame)
             if len(parents) > 1:
                 names = ' and '.join(name for name, _ in parents)
                 broken.append(Evidence(parents[1][1], frame, f'{frame} has the parents {names}'))
-        return len(broken), sorted(broken, key=lambda one: (one.stamp_ns, one.text))
+        return len(broken), 0, sorted(broken, key=lambda one: (one.stamp_ns, one.text))
 
 
 class EdgeTiming:

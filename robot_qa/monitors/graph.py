@@ -1,7 +1,10 @@
 """Nodes and endpoints: who is there, who came back, who can talk to whom.
 
 Everything comes from the journal ``graph``: a snapshot whenever something changed, and a mark that
-nothing did at every other look. Checks on the whole graph are hard: one look that is wrong fails.
+nothing did at every other look. All limits here are hard: one look that is wrong fails.
+
+A node that shuts down is gone at the next look. One whose process was killed stays in the graph
+until the lease of its participant is over (20 s with Fast DDS as it comes), and nobody can tell.
 """
 
 from __future__ import annotations
@@ -27,11 +30,10 @@ from robot_qa.monitors.qos import Profile, incompatibilities
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.probes.journal import PREFIX, entries
 from robot_qa.spec.fields import CountLimits
+from robot_qa.spec.graph import is_ours
 from robot_qa.spec.model import TestSpec
 
 JOURNAL = f'{PREFIX}graph'
-# Nodes of monitors, ours and those of other runs on the same graph, are no part of it.
-OURS = '_robot_qa_'
 
 T = TypeVar('T')
 
@@ -82,11 +84,6 @@ class Snapshot:
     def knows(self, topic: str) -> bool:
         """Tell whether the topic was looked at."""
         return self.complete or topic in self.publishers
-
-
-def is_ours(node: str) -> bool:
-    """Tell whether a full node name is that of a monitor."""
-    return node.rsplit('/', 1)[-1].startswith(OURS)
 
 
 def _endpoints(topics: dict[str, Any], side: str) -> dict[str, list[Endpoint]]:
@@ -177,7 +174,7 @@ class StateWatch(Generic[T]):
         """Return the worst that was seen."""
         if not self._history.count:
             return missing(self.check, 0, f'the endpoints of {self.check.topic} were not recorded')
-        return judged(self.check, self._history, seen, self._wrong, self._number)
+        return judged(self.check, self._history, seen, self._wrong, number=self._number)
 
 
 class Presence(NamedTuple):
@@ -220,8 +217,8 @@ class RestartWatch:
                 gone = True
             elif run.value.participants:
                 if known and (new or gone):
-                    when = moment(run.first_ns, seen)
-                    text = f'{self._node} came back {_as_whom(sorted(new))}, {when} after the start'
+                    when = f'{moment(run.first_ns, seen)} after the start'
+                    text = f'{self._node} came back {_as_whom(sorted(new))}, {when}'
                     found = found.with_one(Evidence(run.first_ns, found.total + 1, text))
                 known |= new
                 gone = False
@@ -231,7 +228,7 @@ class RestartWatch:
         if not known:
             reason = f'{self._node} was never there with an endpoint that tells its identity'
             return missing(self.check, self._history.count, reason)
-        if reason := self._history.unseen(seen):
+        if reason := self._history.unseen(seen, seen.start_ns):
             return missing(self.check, self._history.count, reason)
         return exact(self.check, found.total, self._history.count)
 
@@ -287,10 +284,13 @@ def _repeated_text(repeated: tuple[tuple[str, int], ...]) -> str:
 
 def _counts(topic: str, side: str, limits: CountLimits) -> Iterator[StateWatch[tuple[str, ...]]]:
     name = f'topics.{topic}.{side}'
-    found = [(name, Limit('exactly', limits))] if isinstance(limits, int) else [
-        (f'{name}.{key}', Limit(key, bound))
-        for key, bound in (('min', limits.min), ('max', limits.max)) if bound is not None
-    ]
+    found: list[tuple[str, Limit]] = []
+    if isinstance(limits, int):
+        found.append((name, Limit('exactly', limits)))
+    elif limits.min is not None:
+        found.append((f'{name}.min', Limit('min', limits.min)))
+    if not isinstance(limits, int) and limits.max is not None:
+        found.append((f'{name}.max', Limit('max', limits.max)))
 
     def read(snapshot: Snapshot) -> tuple[str, ...] | None:
         if not snapshot.knows(topic):

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from robot_qa.monitors.base import Check, Evidence, Findings, Measurement, missing
 from robot_qa.probes.batch import Observation
-from robot_qa.timebase import NS_PER_S, format_ns
+from robot_qa.timebase import NS_PER_S
 
 # Readings come once a second; after this time without one nothing is taken for granted.
 UNSEEN_NS = 5 * NS_PER_S
@@ -31,15 +31,16 @@ class History(Generic[T]):
     def __init__(self) -> None:
         self.runs: list[Run[T]] = []
         self.count = 0
-        self._unseen = (0, 0)
+        self._silences: list[tuple[int, int]] = []
 
     def add(self, stamp_ns: int, value: T) -> None:
         """Take the next reading."""
-        if self.runs:
-            self._note_unseen(self.runs[-1].last_ns, stamp_ns)
         self.count += 1
-        if self.runs and self.runs[-1].value == value:
-            self.runs[-1].last_ns = stamp_ns
+        last = self.runs[-1] if self.runs else None
+        if last is not None and stamp_ns - last.last_ns > UNSEEN_NS:
+            self._silences.append((last.last_ns, stamp_ns))
+        if last is not None and last.value == value:
+            last.last_ns = stamp_ns
         else:
             self.runs.append(Run(value, stamp_ns, stamp_ns))
 
@@ -48,23 +49,19 @@ class History(Generic[T]):
         if self.runs:
             self.add(stamp_ns, self.runs[-1].value)
 
-    def _note_unseen(self, since: int, until: int) -> None:
-        if until - since > self._unseen[1] - self._unseen[0]:
-            self._unseen = since, until
+    def unseen(self, seen: Observation, since_ns: int) -> str:
+        """Say when, after ``since_ns``, nobody looked for too long; else an empty text."""
+        edges = [(since_ns, self.runs[0].first_ns), (self.runs[-1].last_ns, seen.end_ns)]
+        silences = [(max(first, since_ns), last) for first, last in [*edges, *self._silences]]
+        first, last = max(silences, key=lambda silence: silence[1] - silence[0])
+        return '' if last - first <= UNSEEN_NS else f'not known {between(first, last, seen)}'
 
-    def unseen(self, seen: Observation) -> str:
-        """Say when nobody looked for too long, or return an empty text."""
-        edges = [self._unseen]
-        if self.runs:
-            edges += [(seen.start_ns, self.runs[0].first_ns), (self.runs[-1].last_ns, seen.end_ns)]
-        since, until = max(edges, key=lambda edge: edge[1] - edge[0])
-        return '' if until - since <= UNSEEN_NS else f'not known {between(since, until, seen)}'
-
-    def episodes(self, seen: Observation) -> Iterator[tuple[Run[T], str]]:
-        """Yield every run and the time that it lasted, in words."""
+    def episodes(self, seen: Observation, since_ns: int) -> Iterator[tuple[Run[T], str]]:
+        """Yield the runs that reach beyond ``since_ns``, and the time each lasted, in words."""
         ends = [run.first_ns for run in self.runs[1:]] + [seen.end_ns]
         for run, end in zip(self.runs, ends, strict=True):
-            yield run, between(run.first_ns, end, seen)
+            if run.last_ns >= since_ns:
+                yield run, between(run.first_ns, end, seen)
 
 
 def between(since: int, until: int, seen: Observation) -> str:
@@ -80,45 +77,36 @@ def moment(stamp_ns: int, seen: Observation) -> str:
 
 def judged(
     check: Check, history: History[T], seen: Observation, wrong: Callable[[T], str],
-    number: Callable[[T], float | None] | None = None,
+    *, number: Callable[[T], float | None] | None = None, since_ns: int | None = None,
 ) -> Measurement:
-    """Measure a hard limit on every reading.
+    """Measure a hard limit on every reading, or on those after ``since_ns``.
 
     ``wrong`` says what is wrong with a value, or nothing. ``number`` is what the limit is about;
     the reading nearest to breaking it counts. Without it the check holds or does not.
     """
+    since = seen.start_ns if since_ns is None else since_ns
     found = Findings()
-    for run, span in history.episodes(seen):
+    numbers = []
+    for run, span in history.episodes(seen, since):
+        shown = number(run.value) if number else None
+        numbers += [] if shown is None else [shown]
         if text := wrong(run.value):
-            found = found.with_one(Evidence(run.first_ns, _shown(run.value, number),
-                                            f'{text}, {span}'))
-    if not found.total and (reason := history.unseen(seen)):
+            found = found.with_one(Evidence(run.first_ns, shown, f'{text} {span}'))
+    if not found.total and (reason := history.unseen(seen, since)):
         return missing(check, history.count, reason)
     value: float | None = float(not found.total)
     if number is not None:
-        numbers = [one for run in history.runs if (one := number(run.value)) is not None]
-        value = worst(check, numbers) if numbers else None
+        value = _worst(check, numbers) if numbers else None
     return Measurement(
         check, value, value, value, history.count, evidence=tuple(found.kept),
         violations=found.total,
     )
 
 
-def worst(check: Check, numbers: list[float]) -> float:
+def _worst(check: Check, numbers: list[float]) -> float:
     """Return the number that comes nearest to breaking the limit, or breaks it most."""
     if check.limit.side == 'min':
         return min(numbers)
     if check.limit.side == 'max':
         return max(numbers)
     return max(numbers, key=lambda number: abs(number - check.limit.value))
-
-
-def _shown(value: T, number: Callable[[T], float | None] | None) -> float | str | None:
-    if number is not None:
-        return number(value)
-    return value if isinstance(value, str | int | float) else None
-
-
-def waiting(passed_ns: int, wanted_ns: float, state: str) -> str:
-    """Say that the time for something is not over."""
-    return f'{state}; {format_ns(passed_ns)} of {format_ns(wanted_ns)} passed'

@@ -5,18 +5,19 @@ Everything comes from the journal ``nodes``: an entry per answer, or the reason 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from robot_qa.monitors.base import Check, Context, Limit, Measurement, Monitor, missing
-from robot_qa.monitors.history import History, judged, waiting
+from robot_qa.monitors.history import History, judged, moment
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.probes.journal import PREFIX, entries
 from robot_qa.spec.graph import Lifecycle, ParameterChecks
 from robot_qa.spec.model import TestSpec
-from robot_qa.timebase import NS_PER_S
+from robot_qa.timebase import format_ns
 
 JOURNAL = f'{PREFIX}nodes'
 
@@ -84,15 +85,15 @@ class LifecycleMonitor:
         if not history.count:
             return [self._answers.explained(missing(check, 0))]
         deadline = self._deadline(seen)
+        last = history.runs[-1]
         if deadline is None:
-            passed = seen.end_ns - seen.start_ns
-            reason = waiting(passed, self._within, f'it is {history.runs[-1].value} so far')
+            reason = f'it is {last.value} so far, and {format_ns(self._within)} are not over yet'
             return [missing(check, history.count, reason)]
-        counted: History[str] = history.since(deadline)
-        if not counted.count:
-            reason = f'no state is known after {self._within / NS_PER_S:g} s'
+        if last.last_ns < deadline:
+            reason = f'no state is known after {moment(deadline, seen)}'
             return [self._answers.explained(missing(check, history.count, reason))]
-        return [self._answers.explained(judged(check, counted, seen, self._wrong))]
+        measured = judged(check, history, seen, self._wrong, since_ns=deadline)
+        return [self._answers.explained(measured)]
 
     def _wrong(self, state: str) -> str:
         return '' if state == self._wanted else f'it was {state}, not {self._wanted}'
@@ -111,25 +112,47 @@ class LifecycleMonitor:
         return int(self._clock.received.values[index]) if index < len(simulated) else None
 
 
+class Reading(NamedTuple):
+    """A value and its kind: to Python true is 1, to ROS it is not."""
+
+    kind: Literal['bool', 'number', 'other']
+    value: Any
+
+    @classmethod
+    def of(cls, value: Any) -> Reading:
+        """Tell the kind of a value; None stands for a parameter that is not declared."""
+        if isinstance(value, bool):
+            return cls('bool', value)
+        return cls('number' if isinstance(value, int | float) else 'other', value)
+
+    def number(self) -> float | None:
+        """Return the value as a number, if it is one."""
+        return float(self.value) if self.kind == 'number' else None
+
+    def __str__(self) -> str:
+        return json.dumps(self.value)
+
+
 class ParameterMonitor:
     """Whether a parameter keeps its limits at every reading."""
 
     def __init__(self, node: str, parameter: str, limits: ParameterChecks) -> None:
         self.topics = (JOURNAL,)
         self._parameter = parameter
-        self._limits = limits
+        self._allowed = _allowed(limits)
         name = f'nodes.{node}.parameters.{parameter}'
         self.checks = [
-            Check(f'{name}.{key}', JOURNAL, *_limit(key, limits)) for key in limits.limits()
+            Check(f'{name}.{key}', JOURNAL, *_limit(key, getattr(limits, key)))
+            for key in limits.limits()
         ]
         self._answers = _Answers(node, 'parameters')
-        self._history: History[Any] = History()
+        self._history: History[Reading] = History()
 
     def update(self, batch: Batch) -> None:
         """Take the next readings."""
         for stamp, values in self._answers.read(batch):
             if self._parameter in values:
-                self._history.add(stamp, _Typed(values[self._parameter]))
+                self._history.add(stamp, Reading.of(values[self._parameter]))
 
     def measure(self, seen: Observation) -> list[Measurement]:
         """Return the extremes, or whether the value was an allowed one."""
@@ -138,20 +161,18 @@ class ParameterMonitor:
         return [
             self._answers.explained(judged(
                 check, self._history, seen, self._wrong(check.limit, check.unit),
-                None if check.unit == 'truth' else _number,
+                number=None if check.unit == 'truth' else Reading.number,
             ))
             for check in self.checks
         ]
 
-    def _wrong(self, limit: Limit, unit: str) -> Callable[[_Typed], str]:
-        allowed = [_Typed(one) for one in _allowed(self._limits)]
-
-        def wrong(read: _Typed) -> str:
+    def _wrong(self, limit: Limit, unit: str) -> Callable[[Reading], str]:
+        def wrong(read: Reading) -> str:
             if read.value is None:
                 return f'{self._parameter} is not declared'
-            number = _number(read)
+            number = read.number()
             if unit == 'truth':
-                fine = read in allowed
+                fine = read in self._allowed
             elif number is None:
                 return f'{self._parameter} = {read}, which is not a number'
             else:
@@ -161,3 +182,14 @@ class ParameterMonitor:
             return '' if fine else f'{self._parameter} = {read}'
 
         return wrong
+
+
+def _limit(key: str, bound: Any) -> tuple[Limit, str]:
+    if key in ('min', 'max'):
+        return Limit('min' if key == 'min' else 'max', bound), ''
+    return Limit('min', 1.0), 'truth'
+
+
+def _allowed(limits: ParameterChecks) -> list[Reading]:
+    values = limits.one_of if limits.equals is None else [limits.equals]
+    return [Reading.of(value) for value in values or ()]

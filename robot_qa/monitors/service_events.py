@@ -27,8 +27,9 @@ def event_topic(service: str) -> str:
 class EventCalls:
     """Pairs requests with responses by client and sequence number.
 
-    The client's times are taken where it has published events, else those of the server, which
-    leave out the way there and back; the two are not mixed, as their clocks may differ.
+    The client's times are taken where it has published events: up to when it took the response.
+    Else those of the server, from when it took the request, without the way there and back. The
+    two are not mixed, as their clocks may differ.
     """
 
     def __init__(self, timeout_ns: int) -> None:

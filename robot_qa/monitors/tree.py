@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from robot_qa.errors import did_you_mean
 from robot_qa.monitors.transforms import Link
 
@@ -53,15 +51,16 @@ class Tree:
         for frame in (first, second):
             if frame not in self.frames:
                 return [], f'no frame "{frame}" was seen{did_you_mean(frame, self.frames)}'
-        upwards, downwards = self._ancestry(first), self._ancestry(second)
-        for frame in (*upwards, *downwards):
+        up, down = self._ancestry(first), self._ancestry(second)
+        meeting = next((frame for frame in up if frame in down), None)
+        if meeting is not None:
+            up, down = up[:up.index(meeting)], down[:down.index(meeting)]
+        for frame in (*up, *down):
             if len(parents := self.parents(frame)) > 1:
-                return [], f'{frame} has the parents {_joined(name for name, _ in parents)}'
-        known = set(downwards)
-        meeting = next((frame for frame in upwards if frame in known), None)
+                names = ' and '.join(name for name, _ in parents)
+                return [], f'{frame} has the parents {names}'
         if meeting is None:
             return [], f'{first} and {second} are in separate trees'
-        up, down = upwards[:upwards.index(meeting)], downwards[:downwards.index(meeting)]
         return [
             *(((self._parent(frame), frame), False) for frame in up),
             *(((self._parent(frame), frame), True) for frame in reversed(down)),
@@ -75,7 +74,3 @@ class Tree:
         while (parents := self.parents(line[-1])) and parents[0][0] not in line:
             line.append(parents[0][0])
         return line
-
-
-def _joined(names: Iterable[str]) -> str:
-    return ' and '.join(names)

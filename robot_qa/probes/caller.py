@@ -26,7 +26,9 @@ from robot_qa.spec.marks import KeyPath, Marked
 from robot_qa.spec.services import Service
 from robot_qa.timebase import NS_PER_S
 
-LOOK_PERIOD_S = 1.0
+SEARCH_PERIOD_S = 1.0
+# We may know a server before it knows us; what it answers then is lost, and not its fault.
+SETTLE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -70,41 +72,57 @@ class Line:
 
 
 class Presence:
-    """Whether a service has a server, looked after and noted whenever it changes.
-
-    Until there has been one, every look counts: the journal tells when it came.
-    """
+    """Whether a service has a server, looked after and noted whenever it changes."""
 
     def __init__(self, node: Node, line: Line, service: tuple[str, str], journal: Journal) -> None:
         self._node = node
         self._line = line
         self._service, self._type = service
         self._journal = journal
-        self._next_look = self._next_search = 0.0
-        self._there = False
-        self._remark = ''
+        self._next_search = 0.0
+        self._since = 0.0
+        self._others = ''
+        self.there = False
         self.ever = False
 
     def look(self, now: float) -> None:
-        """Look if it is time to; ``now`` is monotonic, in seconds."""
-        if now < self._next_look:
-            return
+        """Look; ``now`` is monotonic, in seconds."""
         there = self._line.ready()
-        if there != self._there:
-            self._journal.write(time.time_ns(), {'event': 'available' if there else 'gone'})
-            self._there = there
+        if there != self.there:
+            self.there, self._since = there, now
+            self._note('available' if there else 'gone')
         if there:
             self.ever = True
         elif now >= self._next_search:
-            self._next_search = now + LOOK_PERIOD_S
+            self._next_search = now + SEARCH_PERIOD_S
             self._note_other_types()
-        self._next_look = now + LOOK_PERIOD_S if self.ever else now
+
+    def settled(self, now: float) -> bool:
+        """Tell whether there is a server for so long that it knows us as well."""
+        return self.there and now - self._since >= SETTLE_S
+
+    def begin(self) -> None:
+        """Note what is known already as the observation starts."""
+        self.ever = self.there
+        if self.there:
+            self._note('available')
+        elif self._others:
+            self._note_others()
 
     def _note_other_types(self) -> None:
+        # What is found includes clients, and one of them is ours.
         found = dict(self._node.get_service_names_and_types()).get(self._service, [])
-        if found and self._type not in found and not self._remark:
-            self._remark = f'its server is of type {", ".join(found)}, not {self._type}'
-            self._journal.write(time.time_ns(), {'event': 'remark', 'text': self._remark})
+        others = ', '.join(name for name in found if name != self._type)
+        if others and others != self._others:
+            self._others = others
+            self._note_others()
+
+    def _note_others(self) -> None:
+        text = f'{self._service} is there as {self._others}, not as {self._type}'
+        self._note('remark', text=text)
+
+    def _note(self, event: str, **more: str) -> None:
+        self._journal.write(time.time_ns(), {'event': event, **more})
 
 
 class Outbox:
@@ -190,23 +208,30 @@ class _Calls:
             kind = interface_class(service.type)
             request = f'{service.type}_Request'
             self._request = fill(store, request, kind.Request(), service.request)
-        except (ImportError, AttributeError, UnknownTypeError):
+        except (ImportError, AttributeError):
             self._lack = not_installed(service.type)
+            return
+        except UnknownTypeError as error:
+            self._lack = str(error)
             return
         self._line = Line(node, kind, name)
         self._presence = Presence(node, self._line, (name, service.type), self._journal)
 
     def begin(self, now: float) -> None:
         self._due = now
+        self._journal.drain()
         self._journal.write(time.time_ns(), {'event': 'begin'})
-        if self._lack:
+        if self._line is not None:
+            self._presence.begin()
+        else:
             self._journal.write(time.time_ns(), {'event': 'remark', 'text': self._lack})
 
     def drain(self, now: float) -> list[Batch]:
+        if self._line is not None:
+            self._presence.look(now)
         if self._due is None:
             return []
         if self._line is not None:
-            self._presence.look(now)
             self._take(self._line)
             self._call(self._line, now)
         return [*self._journal.drain(), *self._outbox.drain()]
@@ -240,12 +265,13 @@ class _Calls:
         due = self._due
         if self._period is None or due is None or now < due or self._flight is not None:
             return
+        presence = self._presence
         # Before a server was first there, only its absence is of interest.
-        if not self._presence.ever:
+        if not presence.ever or (presence.there and not presence.settled(now)):
             return
         # The schedule stands still for nobody: what a slow call made us miss is left out.
         self._due = due + (int((now - due) / self._period) + 1) * self._period
-        if line.ready():
+        if presence.there:
             self._flight = _Flight(*line.send(self._request))
         else:
             now_ns = time.time_ns()

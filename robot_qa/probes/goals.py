@@ -110,8 +110,11 @@ class _Goals:
         try:
             kind = interface_class(action.type)
             self._written = fill(store, f'{action.type}_Goal', kind.Goal(), action.goal or {})
-        except (ImportError, AttributeError, UnknownTypeError):
+        except (ImportError, AttributeError):
             self._lack = not_installed(action.type)
+            return
+        except UnknownTypeError as error:
+            self._lack = str(error)
             return
         self._wires = _Wires(node, kind, name)
         service = f'{name}/_action/send_goal', f'{action.type}_SendGoal'
@@ -120,15 +123,19 @@ class _Goals:
     def begin(self, now: float) -> None:
         self._begun = True
         self._due = None if self._action.goal is None else now
+        self._journal.drain()
         self._tell('begin')
-        if self._lack:
+        if self._wires is not None:
+            self._presence.begin()
+        else:
             self._tell('remark', text=self._lack)
 
     def drain(self, now: float) -> list[Batch]:
+        if self._wires is not None:
+            self._presence.look(now)
         if not self._begun:
             return []
         if self._wires is not None:
-            self._presence.look(now)
             if self._goal is not None:
                 self._take(self._wires, self._goal)
             if self._goal is None:
@@ -147,7 +154,7 @@ class _Goals:
         self._wires = None
 
     def _send(self, wires: _Wires, now: float) -> None:
-        if not self._presence.ever or not wires.goals.ready():
+        if not self._presence.settled(now):
             return
         to_cancel = self._to_cancel
         if not to_cancel:

@@ -7,6 +7,7 @@ see, and a message costs a fraction of a callback.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from rclpy.context import Context
+from rclpy.event_handler import QoSSubscriptionEventType, UnsupportedEventTypeError
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
@@ -22,10 +24,12 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from robot_qa.errors import SetupError
-from robot_qa.probes.batch import Batch, Int64s, Observation, Payloads
-from robot_qa.timebase import NS_PER_S
+from robot_qa.probes.batch import Batch, Observation, Payloads
+from robot_qa.probes.qos import Asked, as_text
 
-POLL_PERIOD_S = 0.05
+# Looking less often costs less: after a pause all code is cold, so a look at one message costs as
+# much as one at fifty. What is measured does not depend on when we look.
+POLL_PERIOD_S = 0.2
 GRAPH_PERIOD_S = 1.0
 SEARCH_PERIOD_S = 0.1
 # The queue holds what comes in this time: how long the monitor may be kept from looking.
@@ -34,6 +38,8 @@ QUEUE_AT_LEAST = 100
 QUEUE_UNKNOWN_RATE = 2000
 # How many large messages may wait where the rate is not known.
 QUEUE_BULKY = 60
+# Of glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 BULKY_TYPES = ('Image', 'CompressedImage', 'PointCloud2', 'OccupancyGrid')
 
 
@@ -71,14 +77,15 @@ class Watch:
     subscription: Any = None
     lost_event: Any = None
     depth: int = 0
-    qos: tuple[str, str] = ('', '')
+    asked: Asked = Asked(reliable=True, latched=True)
     received: int = 0
     since: float = 0.0
-    lost_by_transport: int = 0
-    # By gid: the index that batches carry, and the last sequence number.
+    # By gid: the index that batches carry; by index: the highest sequence number.
     publishers: dict[bytes, int] = field(default_factory=dict)
-    last_sequence: dict[int, int] = field(default_factory=dict)
+    highest: dict[int, int] = field(default_factory=dict)
     gaps: int = 0
+    gaps_when_full: int = 0
+    lost_before: int = 0
     found: dict[int, PublisherInfo] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     next_look: float = 0.0
@@ -87,6 +94,49 @@ class Watch:
         """Keep a remark once."""
         if text not in self.notes:
             self.notes.append(text)
+
+    def begin(self) -> None:
+        """Count from here on."""
+        self.received = self.gaps = self.gaps_when_full = 0
+        self.highest.clear()
+        self.lost_before = self._lost()
+
+    def numbers(self, info: dict[str, Any]) -> tuple[int, int, int, int]:
+        """Return send time, reception, sequence number and publisher; zero for what is unknown.
+
+        Counts the sequence gaps on its way.
+        """
+        sequence = info.get('publication_sequence_number') or 0
+        publisher = info.get('publisher_gid')
+        index = 0
+        if publisher is not None:
+            index = self.publishers.setdefault(publisher['data'], len(self.publishers))
+        elif len(self.publishers) > 1:
+            # Before Kilted a message does not say whose it is; the numbers of two publishers
+            # cannot be told apart.
+            sequence = 0
+        highest = self.highest.get(index, sequence - 1)
+        if sequence > highest:
+            self.gaps += sequence - highest - 1
+            self.highest[index] = sequence
+        return info['source_timestamp'], info['received_timestamp'], sequence, index
+
+    def overruns(self) -> int:
+        """Return how many messages were lost because our queue was full.
+
+        A full queue replaces its oldest message. That is a gap in the sequence and no event (so
+        found with Fast DDS 3.2, reliable and best-effort). What the transport lost is a gap and
+        counts in the event ``message_lost``, the latter up to one message earlier or later.
+        """
+        return max(0, min(self.gaps_when_full, self.gaps - (self._lost() - self.lost_before)))
+
+    def _lost(self) -> int:
+        """Return how many messages the middleware reports as lost before they reached the queue."""
+        if self.lost_event is None:
+            return 0
+        with self.lost_event:
+            status = self.lost_event.take_event()
+        return 0 if status is None else int(status.total_count)
 
 
 class LiveProbe:
@@ -116,9 +166,10 @@ class LiveProbe:
         """Start the observation now; what came before does not count."""
         self.drain()
         for watch in self.watches.values():
-            watch.received = 0
-            watch.gaps = 0
-            watch.lost_by_transport = _lost_total(watch)
+            watch.begin()
+            if watch.subscription is not None and watch.asked.latched:
+                # What is latched holds now, whenever it was sent: a new subscription gets it.
+                self._subscribe(watch, watch.asked, watch.depth)
         self._start_ns = self._end_ns = time.time_ns()
 
     def drain(self) -> list[Batch]:
@@ -139,10 +190,7 @@ class LiveProbe:
 
     def observation(self) -> Observation:
         """Return the span watched, our own overruns and what was noted per topic."""
-        overruns = {}
-        for topic, watch in self.watches.items():
-            lost = _lost_total(watch) - watch.lost_by_transport
-            overruns[topic] = max(0, watch.gaps - max(0, lost))
+        overruns = {topic: watch.overruns() for topic, watch in self.watches.items()}
         notes = {topic: self._notes(watch) for topic, watch in self.watches.items()}
         return Observation(self._start_ns, self._end_ns, overruns, notes)
 
@@ -188,27 +236,20 @@ class LiveProbe:
             if index not in watch.found:
                 watch.found[index] = PublisherInfo(
                     topic, info.topic_type, index, _node_of(info), gid.hex(),
-                    _qos_text(info.qos_profile),
+                    as_text(info.qos_profile),
                 )
                 self._newcomers.append(watch.found[index])
         if not ours:
             return
-        # Ask for no more than every publisher offers; one that came late may offer less.
-        reliable = all(
-            info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in ours
-        )
-        latched = all(
-            info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in ours
-        )
-        qos = ('RELIABLE' if reliable else 'BEST_EFFORT',
-               'TRANSIENT_LOCAL' if latched else 'VOLATILE')
+        suitable = Asked.that_suits(ours)
         depth = max(watch.depth, self._depth(watch))
         if watch.subscription is None:
-            self._subscribe(watch, qos, depth)
-        elif _offers_less(qos, watch.qos) or depth > 2 * watch.depth:
-            # A looser offer cannot be ignored: that publisher would never match. A tighter one
-            # can: we still receive from it.
-            self._subscribe(watch, qos, depth)
+            self._subscribe(watch, suitable, depth)
+        elif not watch.asked.hears(suitable) or depth > 2 * watch.depth:
+            # A publisher that offers less than we asked for would never match.
+            self._subscribe(watch, suitable, depth)
+            qos = f'{suitable.reliability} {suitable.durability}'.lower()
+            watch.note(f'subscribed again as {qos} with a queue of {depth}')
 
     def _choose_type(self, watch: Watch, publishers: list[Any]) -> None:
         types = sorted({info.topic_type for info in publishers})
@@ -226,10 +267,9 @@ class LiveProbe:
             rate = max(rate, watch.received / spent) if spent > 1.0 else rate
         if rate > 0.0:
             return max(QUEUE_AT_LEAST, int(QUEUE_S * rate))
-        bulky = (watch.type or '').rsplit('/', 1)[-1] in BULKY_TYPES
-        return QUEUE_BULKY if bulky else QUEUE_UNKNOWN_RATE
+        return QUEUE_BULKY if _is_bulky(watch) else QUEUE_UNKNOWN_RATE
 
-    def _subscribe(self, watch: Watch, qos: tuple[str, str], depth: int) -> None:
+    def _subscribe(self, watch: Watch, asked: Asked, depth: int) -> None:
         assert watch.type is not None
         if watch.message_class is None:
             watch.message_class = _message_class(watch)
@@ -237,52 +277,47 @@ class LiveProbe:
                 return
         if watch.subscription is not None:
             self.node.destroy_subscription(watch.subscription)
-            watch.note(f'subscribed again as {" ".join(qos).lower()} with a queue of {depth}')
             # What was sent in between is nobody's loss: start counting anew.
-            watch.last_sequence.clear()
+            watch.highest.clear()
+        if _is_bulky(watch):
+            _keep_freed_memory()
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST, depth=depth,
-            reliability=ReliabilityPolicy[qos[0]], durability=DurabilityPolicy[qos[1]],
+            reliability=ReliabilityPolicy[asked.reliability],
+            durability=DurabilityPolicy[asked.durability],
         )
         watch.subscription = self.node.create_subscription(
             watch.message_class, watch.wanted.topic, _never_called, profile, raw=True
         )
         watch.lost_event = _lost_event(watch.subscription)
-        watch.qos, watch.depth, watch.since = qos, depth, time.monotonic()
+        watch.asked, watch.depth, watch.since = asked, depth, time.monotonic()
 
     def _take(self, watch: Watch) -> Batch | None:
         take, kind = watch.subscription.handle.take_message, watch.message_class
         payloads: list[bytes] = []
-        infos: list[dict[str, Any]] = []
+        numbers: list[int] = []
+        gaps = watch.gaps
         # At most one queue a turn, so that a flood on one topic does not starve the others.
         for _ in range(watch.depth):
             taken = take(kind, True)
             if taken is None:
                 break
             payloads.append(taken[0])
-            infos.append(taken[1])
-        if not infos:
+            numbers += watch.numbers(taken[1])
+        if not payloads:
             return None
         assert watch.type is not None
-        watch.received += len(infos)
-        publisher = self._publishers(watch, infos)
-        sequence = _column(infos, 'publication_sequence_number')
-        if sequence is not None:
-            _count_gaps(watch, sequence, publisher)
-        received = _column(infos, 'received_timestamp')
+        if len(payloads) == watch.depth:
+            watch.gaps_when_full += watch.gaps - gaps
+        watch.received += len(payloads)
+        source, received, sequence, publisher = np.array(numbers, np.int64).reshape(-1, 4).T.copy()
         return Batch(
             topic=watch.wanted.topic, type=watch.type,
-            source_ns=_column(infos, 'source_timestamp'),
-            received_ns=np.full(len(infos), time.time_ns()) if received is None else received,
-            sequence=sequence, publisher=publisher, payloads=Payloads.of(payloads),
+            source_ns=source if source[0] else None,
+            received_ns=received if received[0] else np.full(len(received), time.time_ns()),
+            sequence=sequence if sequence.all() else None, publisher=publisher,
+            payloads=Payloads.of(payloads),
         )
-
-    def _publishers(self, watch: Watch, infos: list[dict[str, Any]]) -> Int64s:
-        if 'publisher_gid' not in infos[0]:
-            return np.zeros(len(infos), np.int64)
-        known = watch.publishers
-        gids = [info['publisher_gid']['data'] for info in infos]
-        return np.array([known.setdefault(gid, len(known)) for gid in gids], np.int64)
 
     def _notes(self, watch: Watch) -> list[str]:
         if watch.received:
@@ -301,44 +336,8 @@ def _node_of(endpoint: Any) -> str:
     return f'{endpoint.node_namespace.rstrip("/")}/{endpoint.node_name}'
 
 
-def _qos_text(profile: Any) -> str:
-    return (
-        '- history: unknown\n  depth: 0\n'
-        f'  reliability: {profile.reliability.name.lower()}\n'
-        f'  durability: {profile.durability.name.lower()}\n'
-        + ''.join(f'  {name}:\n    sec: {span.nanoseconds // NS_PER_S}\n'
-                  f'    nsec: {span.nanoseconds % NS_PER_S}\n'
-                  for name, span in (('deadline', profile.deadline),
-                                     ('lifespan', profile.lifespan)))
-        + f'  liveliness: {profile.liveliness.name.lower()}\n'
-        '  liveliness_lease_duration:\n'
-        f'    sec: {profile.liveliness_lease_duration.nanoseconds // NS_PER_S}\n'
-        f'    nsec: {profile.liveliness_lease_duration.nanoseconds % NS_PER_S}\n'
-        '  avoid_ros_namespace_conventions: false\n'
-    )
-
-
-def _column(infos: list[dict[str, Any]], key: str) -> Int64s | None:
-    """Return one column of the middleware's message infos; None where it keeps no such value."""
-    first = infos[0].get(key)
-    # The middleware writes the largest unsigned number, or zero, for a time it does not know.
-    if not first or first >= 2**63:
-        return None
-    return np.array([info[key] for info in infos], np.int64)
-
-
-def _count_gaps(watch: Watch, sequence: Int64s, publisher: Int64s) -> None:
-    for index in np.unique(publisher).tolist():
-        numbers = sequence[publisher == index]
-        before = watch.last_sequence.get(index, int(numbers[0]) - 1)
-        highest = np.maximum.accumulate(np.concatenate(([before], numbers)))
-        watch.gaps += int(np.maximum(np.diff(highest) - 1, 0).sum())
-        watch.last_sequence[index] = int(highest[-1])
-
-
-def _offers_less(offered: tuple[str, str], asked: tuple[str, str]) -> bool:
-    return ((offered[0], asked[0]) == ('BEST_EFFORT', 'RELIABLE')
-            or (offered[1], asked[1]) == ('VOLATILE', 'TRANSIENT_LOCAL'))
+def _is_bulky(watch: Watch) -> bool:
+    return (watch.type or '').rsplit('/', 1)[-1] in BULKY_TYPES
 
 
 def _message_class(watch: Watch) -> Any:
@@ -351,17 +350,20 @@ def _message_class(watch: Watch) -> Any:
 
 
 def _lost_event(subscription: Any) -> Any:
-    from rclpy.event_handler import QoSSubscriptionEventType
-
     kind = QoSSubscriptionEventType.RCL_SUBSCRIPTION_MESSAGE_LOST
-    with subscription.handle:
-        return rclpy_implementation.EventHandle(subscription.handle, kind)
+    try:
+        with subscription.handle:
+            return rclpy_implementation.EventHandle(subscription.handle, kind)
+    except UnsupportedEventTypeError:
+        return None
 
 
-def _lost_total(watch: Watch) -> int:
-    """Return how many messages the middleware reports as lost before they reached the queue."""
-    if watch.lost_event is None:
-        return 0
-    with watch.lost_event:
-        status = watch.lost_event.take_event()
-    return 0 if status is None else int(status.total_count)
+def _keep_freed_memory() -> None:
+    """Make malloc keep large blocks that are freed, up to 256 MiB, where it can be told to.
+
+    Else every image is copied into fresh pages, which costs more than the copying.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, 'mallopt'):
+        libc.mallopt(M_MMAP_THRESHOLD, 32 << 20)
+        libc.mallopt(M_TRIM_THRESHOLD, 256 << 20)

@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
 )
 
+from robot_qa.spec.fields import CountLimits
 from robot_qa.spec.frames import OnlyTrue
 from robot_qa.spec.parts import Limits, Part, wrong
 from robot_qa.spec.values import NonEmpty, Number, PositiveDuration, RosName, Scalar, Whole
@@ -22,6 +23,7 @@ from robot_qa.spec.values import NonEmpty, Number, PositiveDuration, RosName, Sc
 if TYPE_CHECKING:
     from robot_qa.spec.model import TestSpec
 
+OURS = '_robot_qa_'
 LifecycleState = Literal['unconfigured', 'inactive', 'active', 'finalized']
 
 
@@ -81,7 +83,7 @@ class NodeChecks(Limits):
     limit_keys = ('alive', 'restarts', 'lifecycle', 'parameters')
 
     alive: OnlyTrue | None = None
-    """The node is in the graph from the beginning to the end."""
+    """The node is in the graph from the beginning to the end; a killed one stays for its lease."""
     restarts: Restarts | None = None
     """How often it may come back with a new identity."""
     lifecycle: Annotated[
@@ -119,16 +121,23 @@ class Graph(Limits):
 class GraphInterest:
     """What of the graph somebody wants to know.
 
-    ``topics`` None means all of them; ``identities`` are the nodes to tell from their successors;
+    ``topics`` None means all of them; ``least`` is how many publishers and subscribers a topic has
+    to have, by topic; ``identities`` are the nodes to tell from their successors;
     ``parameters`` are the names to read, by node; ``lifecycles`` the nodes to ask for their state;
     ``nodes`` all that the spec names.
     """
 
     topics: tuple[str, ...] | None
+    least: dict[str, tuple[int, int]]
     nodes: tuple[str, ...]
     identities: tuple[str, ...]
     parameters: dict[str, tuple[str, ...]]
     lifecycles: tuple[str, ...]
+
+
+def is_ours(node: str) -> bool:
+    """Tell whether a full node name is that of a monitor, which is no part of what is watched."""
+    return node.rsplit('/', 1)[-1].startswith(OURS)
 
 
 def graph_interest(spec: TestSpec) -> GraphInterest | None:
@@ -140,6 +149,10 @@ def graph_interest(spec: TestSpec) -> GraphInterest | None:
     topics.update(wanted if isinstance(wanted, list) else ())
     return GraphInterest(
         topics=None if wanted is True else tuple(sorted(topics)),
+        least={
+            name: (_least(topic.publishers), _least(topic.subscribers))
+            for name, topic in spec.topics.items() if topic.about_graph
+        },
         nodes=tuple(spec.nodes),
         identities=tuple(name for name, node in spec.nodes.items() if node.restarts),
         parameters={
@@ -147,3 +160,9 @@ def graph_interest(spec: TestSpec) -> GraphInterest | None:
         },
         lifecycles=tuple(name for name, node in spec.nodes.items() if node.lifecycle),
     )
+
+
+def _least(limits: CountLimits | None) -> int:
+    if limits is None or isinstance(limits, int):
+        return limits or 0
+    return limits.min or 0

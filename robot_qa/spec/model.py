@@ -16,7 +16,8 @@ from pydantic import (
 
 from robot_qa.quantities import Ratio
 from robot_qa.spec.fields import CountLimits, FieldChecks
-from robot_qa.spec.frames import Tf
+from robot_qa.spec.frames import OnlyTrue, Tf
+from robot_qa.spec.graph import Graph, NodeChecks
 from robot_qa.spec.logs import Diagnostics, Logs
 from robot_qa.spec.marks import KeyPath
 from robot_qa.spec.parts import Finding, Limits, Part, wrong, wrong_all
@@ -48,7 +49,7 @@ class Topic(Limits):
     """What must hold for the messages of one topic."""
 
     limit_keys = ('rate', 'gap', 'jitter', 'age', 'transport', 'loss', 'stamps', 'expect_count',
-                  'frame_id', 'fields')
+                  'frame_id', 'publishers', 'subscribers', 'qos_compatible', 'fields')
 
     type: MessageType | None = None
     """The message type, such as sensor_msgs/msg/LaserScan; found out if left out."""
@@ -74,8 +75,19 @@ class Topic(Limits):
     """How many messages the run brings, exactly or as {min, max}."""
     frame_id: Texts | None = None
     """The only allowed header.frame_id, or a list of the allowed ones."""
+    publishers: CountLimits | None = None
+    """How many publishers the topic has, exactly or as {min, max}."""
+    subscribers: CountLimits | None = None
+    """How many subscribers the topic has, exactly or as {min, max}."""
+    qos_compatible: OnlyTrue | None = None
+    """Every publisher can talk to every subscriber."""
     fields: dict[FieldPath, FieldChecks] = Field(default_factory=dict)
     """Checks on single fields, by their path in the message."""
+
+    @property
+    def about_graph(self) -> bool:
+        """Whether a check is about who publishes and subscribes, not about messages."""
+        return (self.publishers, self.subscribers, self.qos_compatible) != (None, None, None)
 
     def limits(self) -> Iterator[str]:
         """Yield the keys of the checks; an empty ``fields`` is none."""
@@ -136,6 +148,10 @@ class TestSpec(Part):
     """Checks on what nodes log."""
     diagnostics: Diagnostics | None = None
     """Checks on /diagnostics."""
+    nodes: dict[RosName, NodeChecks] = Field(default_factory=dict)
+    """Checks by node, under its full name."""
+    graph: Graph | None = None
+    """Checks on all nodes and topics."""
     services: dict[RosName, Service] = Field(default_factory=dict)
     """Checks by service."""
     actions: dict[RosName, Action] = Field(default_factory=dict)
@@ -215,6 +231,21 @@ class TestSpec(Part):
             raise wrong_all(found)
         return rules
 
+    @field_validator('nodes')
+    @classmethod
+    def _deadlines_fit(
+        cls, nodes: dict[str, NodeChecks], info: ValidationInfo
+    ) -> dict[str, NodeChecks]:
+        duration = info.data.get('duration', math.inf)
+        found: list[Finding] = [
+            ((name, 'lifecycle', 'within'), '"within" is not below the duration of the run')
+            for name, node in nodes.items()
+            if node.lifecycle and (node.lifecycle.within or 0) >= duration
+        ]
+        if found:
+            raise wrong_all(found)
+        return nodes
+
     @model_validator(mode='after')
     def _early_end_has_a_least_duration(self) -> TestSpec:
         if self.stop_when_decided and self.min_duration is None:
@@ -226,13 +257,13 @@ class TestSpec(Part):
     def _has_checks(self) -> TestSpec:
         if next(declared_checks(self), None) is None:
             raise wrong('nothing is checked; write at least one check under "topics", "rules", '
-                        '"services", "actions", "tf", "logs" or "diagnostics"')
+                        '"nodes", "graph", "services", "actions", "tf", "logs" or "diagnostics"')
         return self
 
 
 def declared_checks(spec: TestSpec) -> Iterator[tuple[str, KeyPath]]:
     """Yield the dotted name of every check and its path in the spec."""
-    for part in ('topics', 'services', 'actions', 'tf', 'logs', 'diagnostics'):
+    for part in ('topics', 'nodes', 'graph', 'services', 'actions', 'tf', 'logs', 'diagnostics'):
         for path in _leaves(getattr(spec, part), (part,)):
             yield '.'.join(map(str, path)), path
     for name in spec.rules:
