@@ -21,7 +21,6 @@ from subprocess import PIPE, Popen
 from typing import Any, TextIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.traffic import INDEX_AT, Traffic
 from robot_qa.probes.batch import Int64s
@@ -266,12 +265,9 @@ def _lost(indices: Any) -> int:
 
 
 def _save(out: Path, columns: dict[str, tuple[Int64s, Int64s]]) -> None:
-    arrays: dict[str, NDArray[Any]] = {}
-    for topic, (index, interval) in columns.items():
-        arrays[f'index{topic}'] = index
-        arrays[f'interval{topic}'] = interval[:len(index) - 1]
+    """Write index and interval columns of each topic, in the order of the traffic."""
     with out.open('wb') as file:
-        np.savez(file, **arrays)
+        np.savez(file, *[one for _, pair in sorted(columns.items()) for one in pair])
 
 
 def main() -> None:

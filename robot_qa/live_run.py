@@ -32,6 +32,7 @@ SHOW_PERIOD_S = 1.0
 # Under simulation the wall clock bounds a run whose simulated time stands still.
 SLOWEST_SIMULATION = 10
 SPARE_S = 60.0
+DISCOVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class Run:
         """Start the processes and wait until everything named in ``ready`` is there."""
         system = self._system
         if self._processes is None:
+            self._view.say('attaching to the running graph')
             self._discover(probe)
             self._wait_ready(probe, system)
             return
@@ -130,6 +132,7 @@ class Run:
             pid = self._processes.start(process_spec(process, spec_folder, logs))
             self._event('started', f'{process.name}, pid {pid}')
         self._wait_ready(probe, system)
+        self._discover(probe)
         self._ready_s = time.monotonic() - self._begun
         self._event('ready')
 
@@ -151,15 +154,20 @@ class Run:
             time.sleep(0.02)
 
     def _discover(self, probe: LiveProbe) -> None:
-        """Give discovery its time on a graph that runs: until every topic was heard, at most 5 s.
+        """Give discovery its time: until all that the spec names was seen, at most 5 s.
 
-        A topic that never comes is for its checks to judge.
+        What never comes is for its checks to judge.
         """
-        self._view.say('attaching to the running graph')
-        deadline = time.monotonic() + 5.0
-        while probe.missing(self._panel.ros_topics, [], []) and time.monotonic() < deadline:
-            probe.drain()
+        deadline = time.monotonic() + DISCOVERY_S
+        while self._undiscovered(probe) and time.monotonic() < deadline:
+            self._drain(probe)
             time.sleep(0.02)
+
+    def _undiscovered(self, probe: LiveProbe) -> list[str]:
+        missing = probe.missing(self._panel.ros_topics, [], [])
+        for companion in self._companions:
+            missing += companion.missing()
+        return missing
 
     def _watch(self, probe: LiveProbe) -> None:
         """Drain, measure and show until the duration is over."""
@@ -310,6 +318,9 @@ class Companion(Protocol):
 
     def begin(self) -> None:
         """Start the observation now; what came before does not count."""
+
+    def missing(self) -> list[str]:
+        """Return what was not discovered yet, in words."""
 
     def drain(self) -> list[Batch]:
         """Look, without waiting, and return what was observed since the last call."""

@@ -397,7 +397,7 @@ def test_interpolation_is_that_of_scipy(seed: int) -> None:
                 [np.interp(times, stamps, where[:len(stamps), i]) for i in range(3)], axis=1)
         whole = whole @ (np.linalg.inv(edge) if inverse else edge)
     block = {'transforms': {f'{names[0]} -> {names[3]}': {
-        name: {side: 0 for side in ('min', 'max')}
+        name: dict.fromkeys(('min', 'max'), 0)
         for name in ('x', 'y', 'z', 'distance', 'roll', 'pitch', 'yaw', 'rotation')
     }}}
     found = results(block, [stream])

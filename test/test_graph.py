@@ -456,11 +456,14 @@ def test_mistakes_in_a_spec(text: str, problem: str, tmp_path: Path) -> None:
 def test_what_is_watched_is_what_the_spec_asks() -> None:
     assert graph_interest(spec_of({'topics': {'/scan': {'gap': {'max': '1 s'}}}})) is None
     assert graph_interest(spec_of(EVERYTHING)) == GraphInterest(
-        None, {'/scan': (1, 1)}, ('/robot',), ('/robot',), {'/robot': ('speed', 'mode')}, ('/robot',)
+        None, {'/scan': (1, 1)}, ('/robot',), ('/robot',), {'/robot': ('speed', 'mode')},
+        ('/robot',),
     )
     less = spec_of({
         'nodes': {'/robot': {'alive': True}}, 'graph': {'qos_compatible': ['/map']},
-        'topics': {'/scan': {'subscribers': {'min': 2, 'max': 3}}, '/odom': {'gap': {'max': '1 s'}}},
+        'topics': {
+            '/scan': {'subscribers': {'min': 2, 'max': 3}}, '/odom': {'gap': {'max': '1 s'}},
+        },
     })
     found = graph_interest(less)
     assert found is not None

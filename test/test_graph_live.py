@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import PIPE, Popen, TimeoutExpired
 from typing import Any
 
 import pytest
@@ -86,6 +86,7 @@ while True:
     while todo:
         order = todo.pop(0)
         if order is None:
+            rclpy.shutdown()
             sys.exit(0)
         what, arguments = order
         {'make': make, 'change': change, 'remove': remove}[what](**arguments)
@@ -124,14 +125,14 @@ class Helper:
         self.process.stdin.flush()
 
     def stop(self) -> None:
+        """Let the nodes leave the graph; a killed one would also leave shared memory."""
         assert self.process.stdin is not None
         self.process.stdin.close()
-        self.process.wait(20)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
+        try:
+            self.process.wait(20)
+        except TimeoutExpired:
             self.process.kill()
-        self.process.wait(20)
+            raise
 
 
 class Watcher:
@@ -227,7 +228,7 @@ def world(stack: ExitStack, tmp_path: Path) -> World:
 
     def start() -> Helper:
         helper = Helper(domain)
-        stack.callback(helper.close)
+        stack.callback(helper.stop)
         return helper
 
     robot, others = start(), start()

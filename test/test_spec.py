@@ -152,26 +152,27 @@ def test_a_spec_cannot_be_changed() -> None:
 
 def test_the_model_refuses_unknown_keys_without_the_loader_too() -> None:
     for part, data in ((Topic, {'stamp': 'increasing'}), (Jitter, {'p101': '1 s'}),
-                       (TestSpec, {'services': {}})):
+                       (TestSpec, {'perception': {}})):
         with pytest.raises(ValidationError, match=r'unknown key|no quantile'):
             part.model_validate(data)
 
 
 # --- bad specs ----------------------------------------------------------------------------------
 
-TOP_KEYS = ('robot_qa, name, description, duration, timeout, clock, confidence, inconclusive, '
-            'parameters, system, topics, rules')
-TOPIC_KEYS = ('type, basis, expected_rate, rate, gap, jitter, age, transport, loss, stamps, '
-              'expect_count, frame_id, fields')
+TOP_KEYS = ', '.join(TestSpec.model_fields)
+TOPIC_KEYS = ', '.join(Topic.model_fields)
 CHECK_KEYS = TOPIC_KEYS.removeprefix('type, basis, expected_rate, ')
 TIME = 'a time such as 50 ms (ns, us, ms, s, min, h)'
 
 BAD = [
     # The top level; HEAD is lines 1 to 3.
-    ('', ['1:1: nothing is checked; write at least one check under "topics" or "rules"']),
-    (TOPIC + 'services: {}\n', [f'5:1: unknown key "services" (valid here: {TOP_KEYS})']),
+    ('', ['1:1: nothing is checked; write at least one check under "topics", "rules", "nodes", "graph", "services", "actions", "tf", "logs" or "diagnostics"']),
+    (TOPIC + 'zoo: {}\n', [f'5:1: unknown key "zoo" (valid here: {TOP_KEYS})']),
     (TOPIC + 'stop_when_decided: true\n',
-     [f'5:1: unknown key "stop_when_decided" (valid here: {TOP_KEYS})']),
+     ['5:20: min_duration is missing: how long hard limits have to hold at least']),
+    (TOPIC + 'min_duration: 1 s\n', ['5:15: min_duration belongs to "stop_when_decided: true"']),
+    (TOPIC + 'stop_when_decided: true\nmin_duration: 1 h\n',
+     ['6:15: min_duration is longer than the duration of the run']),
     (TOPIC + 'timeout: 5 s\n', ['5:10: the timeout must be longer than the duration']),
     (TOPIC + 'timeout: 10\n', [f'5:10: 10 has no unit; write {TIME}']),
     (TOPIC + 'clock: steady\n', ['5:8: ros or system was expected, found "steady"']),
@@ -568,7 +569,7 @@ def broken(*path: str, value: Any) -> Any:
 
 
 @pytest.mark.parametrize('path, value', [
-    (('services',), {}), (('duration',), 5), (('duration',), '5 Hz'), (('robot_qa',), 2),
+    (('perception',), {}), (('duration',), 5), (('duration',), '5 Hz'), (('robot_qa',), 2),
     (('clock',), 'steady'), (('topics', 'scan'), {'stamps': 'increasing'}), (('timeout',), None),
     (('topics', '/scan', 'gaps'), {}), (('topics', '/scan', 'jitter', 'q95'), '5 ms'),
     (('topics', '/scan', 'jitter', 'p95'), 5), (('topics', '/scan', 'loss', 'max'), 5),

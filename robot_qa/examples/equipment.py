@@ -6,6 +6,9 @@ All of it is slow; the sensors, which have to be on time, are in ``robot.py``.
 from __future__ import annotations
 
 import math
+import signal
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -14,39 +17,38 @@ from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.action import ActionServer, GoalResponse
 from rclpy.executors import Executor
-from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.task import Future
 from std_srvs.srv import Trigger
 from tf2_msgs.action import LookupTransform
 from tf2_msgs.msg import TFMessage
 
-FAULT_AFTER_S = 2.0
+FAULT_AFTER_S = 4.0
 LIDAR_HEIGHT = 0.3
 
 
 class Driver:
-    """The lidar's driver, a lifecycle node that is active unless a fault says otherwise."""
+    """The process of the lidar's driver."""
 
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-        self.node: LifecycleNode | None = None
+    def __init__(self, *arguments: str) -> None:
+        self._command = [sys.executable, '-m', 'robot_qa.examples.driver', *arguments]
+        self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
-        """Create the node and bring it to ``active``."""
-        self.node = LifecycleNode('lidar_driver')
-        self._executor.add_node(self.node)
-        self.node.trigger_configure()
-        self.node.trigger_activate()
+        """Bring the driver up."""
+        self._process = subprocess.Popen(self._command)
 
     def stop(self) -> None:
-        """Take the node out of the graph."""
-        if self.node is not None:
-            self._executor.remove_node(self.node)
-            self.node.destroy_node()
-            self.node = None
+        """Let the driver leave the graph."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(timeout=2.0)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
 
 
 class Equipment:
@@ -59,7 +61,8 @@ class Equipment:
         self._due = time.monotonic() + FAULT_AFTER_S
         self._beats = 0
         self._others: list[Node] = []
-        self.driver = Driver(executor)
+        deactivates = fault == 'inactive_driver'
+        self.driver = Driver(*(['--deactivate-after', '4'] if deactivates else []))
         latched = QoSProfile(
             depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL,
             reliability=ReliabilityPolicy.RELIABLE,
@@ -67,7 +70,11 @@ class Equipment:
         self._transforms = node.create_publisher(TFMessage, '/tf', 100)
         self._static = node.create_publisher(TFMessage, '/tf_static', latched)
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
-        self._service = node.create_service(Trigger, '/reset', self._reset)
+        # A service on a node that nobody spins is there and never answers.
+        server = Node('mute') if fault == 'silent_service' else node
+        self._service = server.create_service(Trigger, '/reset', self._reset)
+        if server is not node:
+            self._others.append(server)
         self._action = ActionServer(
             node, LookupTransform, '/dock', execute_callback=self._dock,
             goal_callback=self._accept,
@@ -129,8 +136,6 @@ class Equipment:
         if time.monotonic() < self._due:
             return
         self._due = math.inf
-        if self._fault == 'inactive_driver' and self.driver.node is not None:
-            self.driver.node.trigger_deactivate()
         if self._fault in ('lost_driver', 'restarted_driver'):
             self.driver.stop()
         if self._fault == 'restarted_driver':
@@ -151,11 +156,9 @@ class Equipment:
         elif self._beats % 3 == 1:
             self._node.get_logger().info('all is well')
 
-    async def _reset(self, _: Any, response: Trigger.Response) -> Trigger.Response:
+    def _reset(self, _: Any, response: Trigger.Response) -> Trigger.Response:
         if self._fault == 'slow_service':
             time.sleep(0.3)
-        if self._fault == 'silent_service':
-            await Future()
         response.success = self._fault != 'failing_service'
         response.message = 'odometry reset' if response.success else 'the motor is busy'
         return response

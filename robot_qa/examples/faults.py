@@ -16,7 +16,7 @@ FAULTS = {
     'close_scan': 'one beam of every fifth scan reads 0.01 m',
     'far_scan': 'one beam of every fifth scan reads 99 m',
     'cropped_scan': 'every fifth scan has 180 beams',
-    'congested_imu': 'a memory dump shares the link with the IMU and holds it up to 0.2 s',
+    'congested_imu': 'a memory dump shares the link with the IMU and holds it up to 0.3 s',
     'loose_imu': 'the orientation of the IMU is no unit quaternion',
     'biased_imu': 'the accelerometer reads 2 m/s^2 too much',
     'lossy_odom': 'the link of the odometry loses one message a second',
@@ -26,9 +26,9 @@ FAULTS = {
     'unknown_battery': 'the battery does not know whether it charges',
     # The graph.
     'doubled_node': 'a second node calls itself /robot',
-    'lost_driver': 'the lidar driver leaves the graph after 2 s',
-    'restarted_driver': 'the lidar driver is restarted after 2 s',
-    'inactive_driver': 'the lidar driver deactivates itself after 2 s',
+    'lost_driver': 'the lidar driver leaves the graph after 4 s',
+    'restarted_driver': 'the lidar driver is restarted after 4 s',
+    'inactive_driver': 'the lidar driver deactivates itself after 4 s',
     'picky_viewer': 'a viewer wants the odometry reliable, which it is not',
     'speeding': 'the parameter max_speed is 2.0',
     # Services and actions.

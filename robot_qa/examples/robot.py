@@ -55,10 +55,10 @@ LINK_WRITER = """<data_writer profile_name="{topic}"><qos><publishMode>
   </publishMode></qos></data_writer>"""
 # Fault: the topics that share the link, its bytes per period, its period in ms.
 LINKS = {
-    'congested_imu': (('/imu', '/dump'), 64_000, 200),
+    'congested_imu': (('/imu', '/dump'), 96_000, 300),
     'lossy_odom': (('/odom',), 1100, 8),
 }
-DUMP_BYTES = 60_000
+DUMP_BYTES = 90_000
 
 
 class Robot(Node):  # type: ignore[misc]
@@ -159,7 +159,7 @@ class Robot(Node):  # type: ignore[misc]
         self._scans.publish(message)
 
     def _publish_imu(self) -> None:
-        if self.fault == 'congested_imu' and self._counts['imu'] % 60 == 0:
+        if self.fault == 'congested_imu' and self._counts['imu'] % 120 == 0:
             self._dumps.publish(self._dump)
         message = Imu()
         message.header.stamp = self._stamp()

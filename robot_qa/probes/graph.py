@@ -19,8 +19,8 @@ from robot_qa.probes.nodes import NodeAsker
 from robot_qa.spec.graph import GraphInterest, is_ours
 
 PERIOD_S = 1.0
-# Calls come twenty times a second; the rest is room for some that are late.
-CALLS_PER_LOOK = 12
+# A look is spread over this time, however often we are called; the rest is room for late calls.
+SPREAD_S = 0.6
 # Prefix of a GID that names the participant: RTPS 2.5, 8.2.4.1.
 PARTICIPANT_BYTES = 12
 
@@ -56,7 +56,8 @@ class GraphProbe:
         self._journal = Journal('graph')
         self._next_look = 0.0
         self._left: list[str] = []
-        self._share = 0
+        self._count = 0
+        self._started = 0.0
         self._under_way: _View | None = None
         self._last: _View | None = None
 
@@ -85,7 +86,9 @@ class GraphProbe:
         if self._under_way is None and now >= self._next_look:
             self._start_look(now)
         if self._under_way is not None:
-            self._go_on(self._share)
+            passed = (now - self._started) / SPREAD_S
+            done = self._count - len(self._left)
+            self._go_on(max(0, math.ceil(self._count * passed) - done))
         return [*self._journal.drain(), *self._asker.drain()]
 
     def close(self) -> None:
@@ -95,15 +98,16 @@ class GraphProbe:
     def _start_look(self, now: float) -> None:
         self._next_look = now + PERIOD_S
         self._left = self._topics()
-        self._share = math.ceil(len(self._left) / CALLS_PER_LOOK)
+        self._count = len(self._left)
+        self._started = now
         self._under_way = _View(tuple(sorted(self._nodes())), {})
 
     def _go_on(self, count: int) -> None:
         view = self._under_way
         assert view is not None
-        for topic in self._left[:count]:
+        turn, self._left = self._left[:count], self._left[count:]
+        for topic in turn:
             view.topics[topic] = self._sides(topic)
-        self._left = self._left[count:]
         if self._left:
             return
         self._under_way = None

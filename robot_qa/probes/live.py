@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import math
 import os
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,117 +26,32 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from robot_qa.errors import SetupError
 from robot_qa.probes.batch import Batch, Observation, Payloads
 from robot_qa.probes.qos import Asked, as_text
+from robot_qa.probes.watch import PublisherInfo, Wanted, Watch
 
-# Looking less often costs less: after a pause all code is cold, so a look at one message costs as
-# much as one at fifty. What is measured does not depend on when we look.
+__all__ = ['POLL_PERIOD_S', 'LiveProbe', 'PublisherInfo', 'Wanted']
+
+# The longest pause between two looks. After a pause all code is cold, so that a look at one
+# message costs as much as one at fifty. What is measured does not depend on when we look.
 POLL_PERIOD_S = 0.2
 GRAPH_PERIOD_S = 1.0
 SEARCH_PERIOD_S = 0.1
 # The queue holds what comes in this time: how long the monitor may be kept from looking.
 QUEUE_S = 2.0
 QUEUE_AT_LEAST = 100
+# A Fast DDS reader holds no more, whatever depth it is asked for: then it refuses what comes, and
+# a reliable publisher that nobody takes from fails to publish (Fast DDS 3.2). Up to here it
+# replaces the oldest instead.
+QUEUE_AT_MOST = 5000
+# The next look is due, at the latest, when the fullest queue is filled so far.
+QUEUE_SHARE = 0.1
 QUEUE_UNKNOWN_RATE = 2000
 # How many large messages may wait where the rate is not known.
 QUEUE_BULKY = 60
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+# What the graph calls a node whose name has not been heard yet.
+UNKNOWN_NODE = '_NODE_NAME_UNKNOWN_'
 BULKY_TYPES = ('Image', 'CompressedImage', 'PointCloud2', 'OccupancyGrid')
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A topic to watch: its type where the spec names it, and the rate to be ready for, in Hz."""
-
-    topic: str
-    type: str | None = None
-    rate: float | None = None
-
-
-@dataclass(frozen=True)
-class PublisherInfo:
-    """Who publishes: ``index`` is what batches carry, ``gid`` the middleware's identity in hex.
-
-    ``qos`` is what it offers, as rosbag2 writes it: YAML.
-    """
-
-    topic: str
-    type: str
-    index: int
-    node: str
-    gid: str
-    qos: str
-
-
-@dataclass
-class Watch:
-    """A subscription and what is known of its topic."""
-
-    wanted: Wanted
-    type: str | None = None
-    message_class: Any = None
-    subscription: Any = None
-    lost_event: Any = None
-    depth: int = 0
-    asked: Asked = Asked(reliable=True, latched=True)
-    received: int = 0
-    since: float = 0.0
-    # By gid: the index that batches carry; by index: the highest sequence number.
-    publishers: dict[bytes, int] = field(default_factory=dict)
-    highest: dict[int, int] = field(default_factory=dict)
-    gaps: int = 0
-    gaps_when_full: int = 0
-    lost_before: int = 0
-    found: dict[int, PublisherInfo] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    next_look: float = 0.0
-
-    def note(self, text: str) -> None:
-        """Keep a remark once."""
-        if text not in self.notes:
-            self.notes.append(text)
-
-    def begin(self) -> None:
-        """Count from here on."""
-        self.received = self.gaps = self.gaps_when_full = 0
-        self.highest.clear()
-        self.lost_before = self._lost()
-
-    def numbers(self, info: dict[str, Any]) -> tuple[int, int, int, int]:
-        """Return send time, reception, sequence number and publisher; zero for what is unknown.
-
-        Counts the sequence gaps on its way.
-        """
-        sequence = info.get('publication_sequence_number') or 0
-        publisher = info.get('publisher_gid')
-        index = 0
-        if publisher is not None:
-            index = self.publishers.setdefault(publisher['data'], len(self.publishers))
-        elif len(self.publishers) > 1:
-            # Before Kilted a message does not say whose it is; the numbers of two publishers
-            # cannot be told apart.
-            sequence = 0
-        highest = self.highest.get(index, sequence - 1)
-        if sequence > highest:
-            self.gaps += sequence - highest - 1
-            self.highest[index] = sequence
-        return info['source_timestamp'], info['received_timestamp'], sequence, index
-
-    def overruns(self) -> int:
-        """Return how many messages were lost because our queue was full.
-
-        A full queue replaces its oldest message. That is a gap in the sequence and no event (so
-        found with Fast DDS 3.2, reliable and best-effort). What the transport lost is a gap and
-        counts in the event ``message_lost``, the latter up to one message earlier or later.
-        """
-        return max(0, min(self.gaps_when_full, self.gaps - (self._lost() - self.lost_before)))
-
-    def _lost(self) -> int:
-        """Return how many messages the middleware reports as lost before they reached the queue."""
-        if self.lost_event is None:
-            return 0
-        with self.lost_event:
-            status = self.lost_event.take_event()
-        return 0 if status is None else int(status.total_count)
 
 
 class LiveProbe:
@@ -155,6 +70,8 @@ class LiveProbe:
             raise SetupError(f'cannot join the ROS graph: {error}') from error
         self.watches = {one.topic: Watch(one) for one in wanted}
         self._newcomers: list[PublisherInfo] = []
+        self._drained = time.monotonic()
+        self._pause_s = POLL_PERIOD_S
         self._start_ns = self._end_ns = time.time_ns()
 
     def newcomers(self) -> list[PublisherInfo]:
@@ -166,25 +83,35 @@ class LiveProbe:
         """Start the observation now; what came before does not count."""
         self.drain()
         for watch in self.watches.values():
-            watch.begin()
-            if watch.subscription is not None and watch.asked.latched:
-                # What is latched holds now, whenever it was sent: a new subscription gets it.
-                self._subscribe(watch, watch.asked, watch.depth)
+            watch.begin(time.monotonic())
         self._start_ns = self._end_ns = time.time_ns()
+        for watch in self.watches.values():
+            if watch.asked is not None and watch.asked.latched:
+                # What is latched holds now, whenever it was sent: a new subscription gets it.
+                self._destroy(watch, watch.subscriptions)
+                self._subscribe(watch, watch.asked, watch.depth)
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait until the next drain: less when queues fill fast."""
+        return self._pause_s
 
     def drain(self) -> list[Batch]:
         """Look after the subscriptions and take everything that has come."""
         now = time.monotonic()
+        since, self._drained = now - self._drained, now
+        fullest = 0.0
         batches = []
         for watch in self.watches.values():
-            if now >= watch.next_look:
-                self._look(watch)
-                matched = watch.subscription is not None
-                watch.next_look = now + (GRAPH_PERIOD_S if matched else SEARCH_PERIOD_S)
-            if watch.subscription is not None:
+            if watch.subscriptions:
                 batch = self._take(watch)
                 if batch is not None:
                     batches.append(batch)
+                    fullest = max(fullest, len(batch) / watch.depth)
+            if now >= watch.next_look:
+                settled = self._look(watch) and bool(watch.subscriptions)
+                watch.next_look = now + (GRAPH_PERIOD_S if settled else SEARCH_PERIOD_S)
+        self._pause_s = min(POLL_PERIOD_S, QUEUE_SHARE * since / fullest if fullest else math.inf)
         self._end_ns = time.time_ns()
         return batches
 
@@ -220,65 +147,77 @@ class LiveProbe:
             self.node.destroy_node()
             self._context.shutdown()
 
-    def _look(self, watch: Watch) -> None:
-        """Discover the publishers of a topic and (re)subscribe so that all of them match."""
-        topic = watch.wanted.topic
+    def _look(self, watch: Watch) -> bool:
+        """Discover the publishers of a topic and (re)subscribe so that all of them match.
+
+        Returns whether all that publish are known.
+        """
+        now = time.monotonic()
+        if now - watch.since >= GRAPH_PERIOD_S:
+            # The newest subscription has had its time to be matched.
+            self._destroy(watch, watch.subscriptions[:-1])
         try:
-            publishers = self.node.get_publishers_info_by_topic(topic)
+            publishers = self.node.get_publishers_info_by_topic(watch.wanted.topic)
         except InvalidTopicNameException as error:
             watch.note(str(error))
-            return
-        self._choose_type(watch, publishers)
+            return True
+        if watch.type is None and publishers:
+            watch.type = watch.wanted.type or min(info.topic_type for info in publishers)
+        known = self._introduce(watch, publishers, now)
         ours = [info for info in publishers if info.topic_type == watch.type]
-        for info in ours:
-            gid = bytes(info.endpoint_gid)[:16]
-            index = watch.publishers.setdefault(gid, len(watch.publishers))
-            if index not in watch.found:
-                watch.found[index] = PublisherInfo(
-                    topic, info.topic_type, index, _node_of(info), gid.hex(),
-                    as_text(info.qos_profile),
-                )
-                self._newcomers.append(watch.found[index])
         if not ours:
-            return
+            return known
         suitable = Asked.that_suits(ours)
         depth = max(watch.depth, self._depth(watch))
-        if watch.subscription is None:
+        if not watch.subscriptions:
             self._subscribe(watch, suitable, depth)
-        elif not watch.asked.hears(suitable) or depth > 2 * watch.depth:
+        elif not (watch.asked and watch.asked.hears(suitable)) or depth > 2 * watch.depth:
             # A publisher that offers less than we asked for would never match.
             self._subscribe(watch, suitable, depth)
             qos = f'{suitable.reliability} {suitable.durability}'.lower()
             watch.note(f'subscribed again as {qos} with a queue of {depth}')
+        return known
 
-    def _choose_type(self, watch: Watch, publishers: list[Any]) -> None:
-        types = sorted({info.topic_type for info in publishers})
-        wanted = watch.wanted.type
-        if watch.type is None and (wanted or types):
-            watch.type = wanted or types[0]
+    def _introduce(self, watch: Watch, publishers: list[Any], now: float) -> bool:
+        """Keep who publishes what, and note who publishes another type."""
+        known = True
         for info in publishers:
+            gid = bytes(info.endpoint_gid)[:16]
+            first_seen = watch.first_seen.setdefault(gid, now)
+            if info.node_name == UNKNOWN_NODE and now - first_seen < GRAPH_PERIOD_S:
+                # The name often comes a moment later; who is no node never has one.
+                known = False
+                continue
             if info.topic_type != watch.type:
                 watch.note(f'{_node_of(info)} publishes {info.topic_type}, not {watch.type}')
+                continue
+            index = watch.publishers.setdefault(gid, len(watch.publishers))
+            if index not in watch.found:
+                watch.found[index] = PublisherInfo(
+                    watch.wanted.topic, info.topic_type, index, _node_of(info), gid.hex(),
+                    as_text(info.qos_profile),
+                )
+                self._newcomers.append(watch.found[index])
+        return known
 
     def _depth(self, watch: Watch) -> int:
         rate = watch.wanted.rate or 0.0
-        if watch.subscription is not None:
-            spent = time.monotonic() - watch.since
-            rate = max(rate, watch.received / spent) if spent > 1.0 else rate
+        spent = time.monotonic() - watch.counting_since
+        if watch.subscriptions and spent > 1.0:
+            rate = max(rate, watch.received / spent)
         if rate > 0.0:
-            return max(QUEUE_AT_LEAST, int(QUEUE_S * rate))
+            return min(max(QUEUE_AT_LEAST, int(QUEUE_S * rate)), QUEUE_AT_MOST)
         return QUEUE_BULKY if _is_bulky(watch) else QUEUE_UNKNOWN_RATE
 
     def _subscribe(self, watch: Watch, asked: Asked, depth: int) -> None:
-        assert watch.type is not None
+        """Subscribe; where there is a subscription already, it goes at the next look.
+
+        Until then both receive, and what came twice is told by its number: nothing is missed.
+        """
         if watch.message_class is None:
             watch.message_class = _message_class(watch)
             if watch.message_class is None:
                 return
-        if watch.subscription is not None:
-            self.node.destroy_subscription(watch.subscription)
-            # What was sent in between is nobody's loss: start counting anew.
-            watch.highest.clear()
         if _is_bulky(watch):
             _keep_freed_memory()
         profile = QoSProfile(
@@ -286,31 +225,32 @@ class LiveProbe:
             reliability=ReliabilityPolicy[asked.reliability],
             durability=DurabilityPolicy[asked.durability],
         )
-        watch.subscription = self.node.create_subscription(
+        subscription = self.node.create_subscription(
             watch.message_class, watch.wanted.topic, _never_called, profile, raw=True
         )
-        watch.lost_event = _lost_event(watch.subscription)
-        watch.asked, watch.depth, watch.since = asked, depth, time.monotonic()
+        if watch.mixed_up:
+            self._destroy(watch, watch.subscriptions)
+        watch.since = time.monotonic()
+        watch.counting_since = watch.counting_since or watch.since
+        watch.subscriptions.append(subscription)
+        watch.change_lost_event(_lost_event(subscription))
+        watch.asked, watch.depth = asked, depth
+
+    def _destroy(self, watch: Watch, subscriptions: list[Any]) -> None:
+        for subscription in list(subscriptions):
+            watch.subscriptions.remove(subscription)
+            self.node.destroy_subscription(subscription)
 
     def _take(self, watch: Watch) -> Batch | None:
-        take, kind = watch.subscription.handle.take_message, watch.message_class
         payloads: list[bytes] = []
-        numbers: list[int] = []
-        gaps = watch.gaps
-        # At most one queue a turn, so that a flood on one topic does not starve the others.
-        for _ in range(watch.depth):
-            taken = take(kind, True)
-            if taken is None:
-                break
-            payloads.append(taken[0])
-            numbers += watch.numbers(taken[1])
+        columns: list[int] = []
+        for subscription in watch.subscriptions:
+            self._empty(watch, subscription, payloads, columns)
         if not payloads:
             return None
         assert watch.type is not None
-        if len(payloads) == watch.depth:
-            watch.gaps_when_full += watch.gaps - gaps
         watch.received += len(payloads)
-        source, received, sequence, publisher = np.array(numbers, np.int64).reshape(-1, 4).T.copy()
+        source, received, sequence, publisher = np.array(columns, np.int64).reshape(-1, 4).T.copy()
         return Batch(
             topic=watch.wanted.topic, type=watch.type,
             source_ns=source if source[0] else None,
@@ -319,11 +259,28 @@ class LiveProbe:
             payloads=Payloads.of(payloads),
         )
 
+    def _empty(
+        self, watch: Watch, subscription: Any, payloads: list[bytes], columns: list[int]
+    ) -> None:
+        take, kind = subscription.handle.take_message, watch.message_class
+        gaps = watch.gaps
+        # At most one queue a turn, so that a flood on one topic does not starve the others.
+        for _ in range(subscription.qos_profile.depth):
+            taken = take(kind, True)
+            if taken is None:
+                break
+            numbers = watch.numbers(taken[1])
+            if numbers is not None:
+                payloads.append(taken[0])
+                columns += numbers
+        else:
+            watch.gaps_when_full += watch.gaps - gaps
+
     def _notes(self, watch: Watch) -> list[str]:
         if watch.received:
             return watch.notes
-        if watch.subscription is None and not watch.notes:
-            return ['no publisher was found']
+        if not watch.subscriptions:
+            return watch.notes or ['no publisher was found']
         who = ', '.join(info.node for info in watch.found.values())
         return [*watch.notes, f'published by {who}, which sent nothing'] if who else watch.notes
 
