@@ -55,10 +55,10 @@ LINK_WRITER = """<data_writer profile_name="{topic}"><qos><publishMode>
   </publishMode></qos></data_writer>"""
 # Fault: the topics that share the link, its bytes per period, its period in ms.
 LINKS = {
-    'congested_imu': (('/imu', '/dump'), 96_000, 300),
+    'congested_imu': (('/imu', '/dump'), 64_000, 300),
     'lossy_odom': (('/odom',), 1100, 8),
 }
-DUMP_BYTES = 90_000
+DUMP_BYTES = 60_000
 
 
 class Robot(Node):  # type: ignore[misc]
