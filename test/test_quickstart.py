@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from robot_qa.domains import claim_domain
+from robot_qa.processes import Processes, ProcessSpec, child_environment
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent
@@ -71,7 +72,7 @@ UNDECIDED = {
     'rejecting_action': ('actions./dock.result.within', 'actions./dock.result.status'),
 }
 # Runs are independent (each has its own domain), so a few go on at once.
-AT_ONCE = 4
+AT_ONCE = 3
 
 
 def robot_qa(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -89,7 +90,6 @@ def report(folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
     base = tmp_path_factory.mktemp('runs')
-    before = set(os.listdir('/dev/shm'))
 
     def one(fault: str) -> tuple[Path, subprocess.CompletedProcess[str]]:
         folder = base / fault
@@ -99,23 +99,28 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {fault: pool.submit(one, fault) for fault in RED}
-    orphans = set(os.listdir('/dev/shm')) - before - mapped()
-    left = {name for name in orphans if name.startswith(('fastdds', 'fastrtps'))}
+    left = orphaned_ports(base)
     assert not left, f'shared memory outlived the runs: {left}'
 
 
-def mapped() -> set[str]:
-    """The shared-memory files that some living process uses: other tests' own."""
-    names: set[str] = set()
-    for maps in Path('/proc').glob('[0-9]*/maps'):
-        try:
-            text = maps.read_text()
-            links = [os.readlink(link) for link in (maps.parent / 'fd').iterdir()]
-        except OSError:
-            continue
-        names |= {line.rsplit('/', 1)[-1] for line in [*text.splitlines(), *links]
-                  if '/dev/shm/' in line}
-    return names
+def orphaned_ports(base: Path) -> list[str]:
+    """Return the shared-memory ports of the runs' own domains that no living process uses."""
+    names: list[str] = []
+    for events in base.glob('*/timeline.jsonl'):
+        domain = int(re.findall(r'domain (\d+)', events.read_text())[0])
+        first = 7400 + 250 * domain
+        names += [f'fastdds_port{port}' for port in range(first, first + 250)]
+    there = set(names) & set(os.listdir('/dev/shm'))
+    maps = [path.read_bytes() for path in Path('/proc').glob('[0-9]*/maps') if readable(path)]
+    return [name for name in sorted(there) if not any(name.encode() in one for one in maps)]
+
+
+def readable(path: Path) -> bool:
+    try:
+        path.read_bytes()
+    except OSError:
+        return False
+    return True
 
 
 def test_the_catalogue_is_covered() -> None:
@@ -191,8 +196,11 @@ def test_a_spec_drafted_from_the_graph_passes_on_it(tmp_path: Path) -> None:
             **os.environ, 'ROS_DOMAIN_ID': str(claim.id),
             'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
         }
-        robot = subprocess.Popen([sys.executable, '-m', 'robot_qa.examples.robot'], env=env)
-        try:
+        with Processes(tmp_path / 'logs') as processes:
+            processes.start(ProcessSpec(
+                'robot', (sys.executable, '-m', 'robot_qa.examples.robot'), None,
+                child_environment(env, claim.id, {}),
+            ))
             words = [sys.executable, '-m', 'robot_qa.cli']
             subprocess.run(
                 [*words, 'new', '--from-graph', '--duration', '6s', '--out', path], env=env,
@@ -200,9 +208,6 @@ def test_a_spec_drafted_from_the_graph_passes_on_it(tmp_path: Path) -> None:
             done = subprocess.run(
                 [*words, 'run', path, '--out', tmp_path / 'out'], env=env, timeout=60,
                 capture_output=True, text=True, check=False)
-        finally:
-            robot.send_signal(signal.SIGINT)
-            robot.wait(timeout=10)
     assert done.returncode == 0, done.stdout
     for topic in ('/scan', '/imu', '/odom', '/battery'):
         assert f'topics.{topic}.rate.min' in done.stdout

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from robot_qa.domains import claim_domain
+from robot_qa.processes import Processes, ProcessSpec, child_environment
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, '-m', 'robot_qa.cli']
@@ -172,16 +173,14 @@ def test_attaching_starts_and_stops_nothing(tmp_path: Path) -> None:
         env = {
             'ROS_DOMAIN_ID': str(claim.id), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
         }
-        child = {**os.environ, **env}
-        robot = subprocess.Popen(
-            [sys.executable, '-m', 'robot_qa.examples.robot'], env=child)
-        try:
+        with Processes(tmp_path / 'logs') as processes:
+            processes.start(ProcessSpec(
+                'robot', (sys.executable, '-m', 'robot_qa.examples.robot'), None,
+                child_environment(os.environ, claim.id, {}),
+            ))
             code, report = run(spec, env=env)
             assert (code, report['verdict']) == (0, 'PASS')
-            assert robot.poll() is None
-        finally:
-            robot.send_signal(signal.SIGINT)
-            robot.wait(timeout=10)
+            assert not processes.poll(), 'the robot runs on'
         code, report = run(spec, env=env)
     assert verdicts(report)['topics./scan.rate.min'] == 'FAIL'
     assert code == 1, 'nothing arrived, so nothing passes'

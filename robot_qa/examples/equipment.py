@@ -158,7 +158,7 @@ class Equipment:
 
     def _reset(self, _: Any, response: Trigger.Response) -> Trigger.Response:
         if self._fault == 'slow_service':
-            time.sleep(0.3)
+            time.sleep(0.5)
         response.success = self._fault != 'failing_service'
         response.message = 'odometry reset' if response.success else 'the motor is busy'
         return response

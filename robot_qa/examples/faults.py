@@ -32,7 +32,7 @@ FAULTS = {
     'picky_viewer': 'a viewer wants the odometry reliable, which it is not',
     'speeding': 'the parameter max_speed is 2.0',
     # Services and actions.
-    'slow_service': '/reset answers after 0.3 s',
+    'slow_service': '/reset answers after 0.5 s',
     'failing_service': '/reset answers that it did not succeed',
     'silent_service': '/reset never answers',
     'rejecting_action': '/dock accepts no goal',

@@ -213,6 +213,7 @@ class LiveProbe:
         """Subscribe; where there is a subscription already, it goes at the next look.
 
         Until then both receive, and what came twice is told by its number: nothing is missed.
+        Where numbers do not tell that, the old one goes at once.
         """
         if watch.message_class is None:
             watch.message_class = _message_class(watch)
@@ -228,8 +229,9 @@ class LiveProbe:
         subscription = self.node.create_subscription(
             watch.message_class, watch.wanted.topic, _never_called, profile, raw=True
         )
-        if watch.mixed_up:
+        if watch.subscriptions and watch.anonymous:
             self._destroy(watch, watch.subscriptions)
+            watch.interrupted = True
         watch.since = time.monotonic()
         watch.counting_since = watch.counting_since or watch.since
         watch.subscriptions.append(subscription)
@@ -263,18 +265,16 @@ class LiveProbe:
         self, watch: Watch, subscription: Any, payloads: list[bytes], columns: list[int]
     ) -> None:
         take, kind = subscription.handle.take_message, watch.message_class
-        gaps = watch.gaps
+        depth, gaps, count = subscription.qos_profile.depth, watch.gaps, 0
         # At most one queue a turn, so that a flood on one topic does not starve the others.
-        for _ in range(subscription.qos_profile.depth):
-            taken = take(kind, True)
-            if taken is None:
-                break
+        while count < depth and (taken := take(kind, True)) is not None:
+            count += 1
             numbers = watch.numbers(taken[1])
             if numbers is not None:
                 payloads.append(taken[0])
                 columns += numbers
-        else:
-            watch.gaps_when_full += watch.gaps - gaps
+        if count:
+            watch.took(gaps, count == depth)
 
     def _notes(self, watch: Watch) -> list[str]:
         if watch.received:

@@ -59,7 +59,8 @@ class Watch:
     # By index of the publisher: its highest sequence number so far.
     highest: dict[int, int] = field(default_factory=dict)
     gaps: int = 0
-    gaps_when_full: int = 0
+    our_gaps: int = 0
+    interrupted: bool = False
     lost_before: int = 0
 
     def note(self, text: str) -> None:
@@ -74,7 +75,7 @@ class Watch:
 
     def begin(self, now: float) -> None:
         """Count from here on; ``now`` is in s, steady clock."""
-        self.received = self.gaps = self.gaps_when_full = 0
+        self.received = self.gaps = self.our_gaps = 0
         self.highest.clear()
         self.lost_before = self._lost_so_far()
         self.counting_since = now
@@ -85,19 +86,26 @@ class Watch:
         Times are in ns; zero stands for what the middleware does not tell. Counts the gaps in
         the sequence. None for a message that came before, through another subscription.
         """
-        publisher = info.get('publisher_gid')
-        self.anonymous = publisher is None
+        gid = info.get('publisher_gid')
+        self.anonymous = gid is None
         index = 0
-        if publisher is not None:
-            index = self.publishers.setdefault(publisher['data'], len(self.publishers))
+        if gid is not None:
+            index = self.publishers.setdefault(gid['data'], len(self.publishers))
         sequence = 0 if self.mixed_up else info.get('publication_sequence_number') or 0
         if sequence:
             highest = self.highest.get(index, sequence - 1)
-            if sequence <= highest:
+            if sequence > highest:
+                self.gaps += sequence - highest - 1
+                self.highest[index] = sequence
+            elif not self.anonymous:
                 return None
-            self.gaps += sequence - highest - 1
-            self.highest[index] = sequence
         return info['source_timestamp'], info['received_timestamp'], sequence, index
+
+    def took(self, gaps: int, full: bool) -> None:
+        """Note that a queue was emptied, ``full`` or not, when there had been ``gaps`` before."""
+        if full or self.interrupted:
+            self.our_gaps += self.gaps - gaps
+        self.interrupted = False
 
     def overruns(self) -> int:
         """Return how many messages were lost because our own queue was full.
@@ -106,9 +114,9 @@ class Watch:
         replaces its oldest message, which shows as a gap in the sequence and in no event. What
         was lost on the way is a gap, too, and counts in the event ``message_lost``; the event
         may come before the gap is seen, never later than it. So all gaps are ours that were
-        found in a full queue and are not in the event.
+        found in a full queue, or after an interruption of ours, and are not in the event.
         """
-        return max(0, min(self.gaps_when_full, self.gaps - self._lost_since_begin()))
+        return max(0, min(self.our_gaps, self.gaps - self._lost_since_begin()))
 
     def change_lost_event(self, event: Any) -> None:
         """Go on counting with the event of a new subscription, which starts at zero."""
