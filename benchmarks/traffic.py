@@ -29,10 +29,7 @@ INDEX_AT = 8
 
 @dataclass(frozen=True)
 class Traffic:
-    """What is published: ``topics`` topics of one type, each at ``rate`` Hz.
-
-    ``senders`` publishers of the one process share each topic.
-    """
+    """What is published: ``topics`` topics of one type, each at ``rate`` Hz."""
 
     type: str
     topics: int

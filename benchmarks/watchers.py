@@ -7,14 +7,15 @@ topic, and each interval that it measured together with the indices of the two m
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import math
 import os
 import sys
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from subprocess import PIPE, Popen
@@ -25,6 +26,7 @@ import numpy as np
 from benchmarks.traffic import INDEX_AT, Traffic
 from robot_qa.probes.batch import Int64s
 from robot_qa.processes import child_environment
+from robot_qa.spec.loader import LoadedSpec, load_spec
 
 PATIENCE_S = 15.0
 SETTLE_S = 0.3
@@ -93,60 +95,60 @@ def watch_ours(traffic: Traffic, seconds: float, out: Path, screen: TextIO) -> C
     """Watch as a live run does: drain, monitors, and once a second all results."""
     from robot_qa.messages.typestore import TypeStore
     from robot_qa.panel import Panel
-    from robot_qa.probes.live import POLL_PERIOD_S, LiveProbe, Wanted
-    from robot_qa.spec.loader import load_spec
+    from robot_qa.probes.live import LiveProbe, Wanted
 
-    spec = out.with_suffix('.qa.yaml')
-    spec.write_text(SPEC + ''.join(
-        TOPIC.format(name=name, type=traffic.type, low=traffic.rate / 100, high=traffic.rate * 2)
-        for name in traffic.names
-    ))
-    loaded = load_spec(spec)
+    loaded = _spec(traffic, out.with_suffix('.qa.yaml'))
     panel = Panel(loaded, TypeStore())
-    topics = loaded.spec.topics
-    rates = {name: topics[name].rate for name in topics}
     probe = LiveProbe([
-        Wanted(name, topics[name].type, rate.max if (rate := rates[name]) else None)
-        for name in panel.topics
+        Wanted(name, topic.type, topic.rate.max if topic.rate else None)
+        for name, topic in loaded.spec.topics.items()
     ])
-    deadline = time.monotonic() + PATIENCE_S
-    while probe.missing(traffic.names, [], []) and time.monotonic() < deadline:
-        probe.drain()
-        time.sleep(0.02)
-    _drain_for(probe.drain, SETTLE_S, POLL_PERIOD_S)
-    columns: dict[str, list[tuple[Int64s, Int64s]]] = defaultdict(list)
-    probe.begin()
-    cpu, begun = time.process_time(), time.monotonic()
-    shown = begun
-    while time.monotonic() - begun < seconds:
+    indices: dict[str, list[Int64s]] = {name: [] for name in traffic.names}
+    sources: dict[str, list[Int64s]] = {name: [] for name in traffic.names}
+
+    def take() -> None:
         batches = probe.drain()
         panel.update(batches)
         for batch in batches:
             assert batch.source_ns is not None
-            index = batch.payloads.gather(INDEX_AT, '<u4').astype(np.int64)
-            columns[batch.topic].append((index, batch.source_ns))
+            index = batch.payloads.gather(INDEX_AT, '<u4')
+            indices[batch.topic].append(index.astype(np.int64))
+            sources[batch.topic].append(batch.source_ns)
+
+    deadline = time.monotonic() + PATIENCE_S
+    while probe.missing(traffic.names, [], []) and time.monotonic() < deadline:
+        probe.drain()
+        time.sleep(0.02)
+    time.sleep(SETTLE_S)
+    probe.begin()
+    cpu, begun = time.process_time(), time.monotonic()
+    shown = begun
+    while time.monotonic() - begun < seconds:
+        take()
         if time.monotonic() - shown > 1.0:
             shown += 1.0
             for result in panel.results(probe.observation(), final=False):
                 print(result.name, result.verdict.value, result.reason, file=screen)
-        time.sleep(POLL_PERIOD_S)
+        time.sleep(probe.pause_s)
+    take()
     cpu = time.process_time() - cpu
     overruns = sum(probe.observation().overruns.values())
     probe.close()
-    stamps = {
-        topic: (np.concatenate([pair[0] for pair in pairs]),
-                np.concatenate([pair[1] for pair in pairs]))
-        for topic, pairs in columns.items()
-    }
-    _save(out, {topic: (index, np.diff(source)) for topic, (index, source) in stamps.items()})
-    return Cost(cpu, panel.messages, _lost(index for index, _ in stamps.values()), overruns)
+    found = {name: (_joined(indices[name]), _joined(sources[name])) for name in traffic.names}
+    _save(out, {name: (index, np.diff(source)) for name, (index, source) in found.items()})
+    return Cost(cpu, panel.messages, _lost(index for index, _ in found.values()), overruns)
 
 
-def _drain_for(drain: Callable[[], Any], seconds: float, period: float) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        drain()
-        time.sleep(period)
+def _spec(traffic: Traffic, path: Path) -> LoadedSpec:
+    path.write_text(SPEC + ''.join(
+        TOPIC.format(name=name, type=traffic.type, low=traffic.rate / 100, high=traffic.rate * 2)
+        for name in traffic.names
+    ))
+    return load_spec(path)
+
+
+def _joined(parts: list[Int64s]) -> Int64s:
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 class TopicHz:
@@ -192,14 +194,9 @@ class TopicHz:
             print(f'{topic} {1e9 / mean if mean else 0.0:.3f} {low * 1e-9:.3f} '
                   f'{high * 1e-9:.3f} {deviation * 1e-9:.5f} {count}', file=screen)
 
-    def heard(self) -> int:
-        return sum(map(len, self.indices.values()))
-
 
 def watch_theirs(traffic: Traffic, seconds: float, out: Path, screen: TextIO) -> Cost:
     """Watch with an executor, a callback per message and the clock that the callback reads."""
-    import functools
-
     import rclpy
     import sensor_msgs.msg
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -218,22 +215,19 @@ def watch_theirs(traffic: Traffic, seconds: float, out: Path, screen: TextIO) ->
             kind, name, functools.partial(hz.on_message, topic=name), QoSProfile(depth=DEPTH),
             raw=True,
         )
-    cost: list[Cost] = []
+    begins: dict[str, int] = {}
+    spent: list[float] = []
 
     def measure() -> None:
         deadline = time.monotonic() + PATIENCE_S
         while not all(hz.indices.values()) and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(SETTLE_S)
-        before, cpu = {name: len(found) for name, found in hz.indices.items()}, time.process_time()
-        messages = hz.heard()
+        begins.update({name: len(found) for name, found in hz.indices.items()})
+        cpu = time.process_time()
         time.sleep(seconds)
-        cpu, messages = time.process_time() - cpu, hz.heard() - messages
+        spent.append(time.process_time() - cpu)
         context.shutdown()
-        cost.append(Cost(cpu, messages, _lost(
-            np.frombuffer(b''.join(found[before[name]:]), '<u4').astype(np.int64)
-            for name, found in hz.indices.items()
-        ), 0))
 
     def show() -> None:
         while context.ok():
@@ -245,29 +239,31 @@ def watch_theirs(traffic: Traffic, seconds: float, out: Path, screen: TextIO) ->
         thread.start()
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    try:
+    with contextlib.suppress(ExternalShutdownException):
         executor.spin()
-    except ExternalShutdownException:
-        pass
     for thread in threads:
         thread.join()
     node.destroy_node()
+    index = {
+        name: np.frombuffer(b''.join(found[begins[name]:]), '<u4').astype(np.int64)
+        for name, found in hz.indices.items()
+    }
     _save(out, {
-        name: (np.frombuffer(b''.join(hz.indices[name]), '<u4').astype(np.int64),
-               np.array(hz.intervals[name], np.int64))
+        # The interval before a message is at its index less one.
+        name: (index[name], np.array(hz.intervals[name][begins[name]:], np.int64))
         for name in traffic.names
     })
-    return cost[0]
+    return Cost(spent[0], sum(map(len, index.values())), _lost(index.values()), 0)
 
 
-def _lost(indices: Any) -> int:
+def _lost(indices: Iterable[Int64s]) -> int:
     return sum(int((np.diff(index) - 1).sum()) for index in indices if len(index))
 
 
 def _save(out: Path, columns: dict[str, tuple[Int64s, Int64s]]) -> None:
-    """Write index and interval columns of each topic, in the order of the traffic."""
+    """Write for each topic the indices, (n,), and the intervals between them, (n - 1,)."""
     with out.open('wb') as file:
-        np.savez(file, *[one for _, pair in sorted(columns.items()) for one in pair])
+        np.savez(file, *[one for pair in columns.values() for one in pair])
 
 
 def main() -> None:

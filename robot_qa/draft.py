@@ -7,17 +7,19 @@ margin that is said beside it, becomes the limits.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from rosbags.interfaces import Nodetype
 
+from robot_qa.checks import Verdict, judge
 from robot_qa.errors import RobotQaError
 from robot_qa.messages.fields import FieldReader, compile_field
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.monitors.base import Context, Measurement, Monitor
+from robot_qa.monitors.graph import graph_monitors
 from robot_qa.monitors.topics import timing_monitors, validity_monitors
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.spec.model import TestSpec
@@ -128,7 +130,7 @@ class Survey:
             if batch.topic in self.topics:
                 self.topics[batch.topic].take(batch)
 
-    def spec(self, name: str, seen: Observation) -> str:
+    def spec(self, name: str, seen: Observation, graph: GraphSurvey | None = None) -> str:
         """Return the text of a spec that what was seen passes."""
         span = (seen.end_ns - seen.start_ns) / NS_PER_S
         lines = [
@@ -143,9 +145,48 @@ class Survey:
                 lines += _topic_lines(topic, survey, seen)
         lines += [f'# {topic}: nothing was sent' for topic in silent]
         lines += [f'# {topic}: left out, {reason}' for topic, reason in self.skipped.items()]
+        if graph is not None:
+            lines += graph.lines(seen)
         if len(silent) == len(self.topics):
             raise RobotQaError('nothing was sent on any topic, so there is nothing to write')
         return '\n'.join(lines) + '\n'
+
+
+class GraphSurvey:
+    """What was seen of the graph: ``nodes`` by their full names, and what held for all of it."""
+
+    def __init__(self, nodes: Sequence[str], store: TypeStore) -> None:
+        watched = sorted(set(nodes))
+        self.spec = TestSpec.model_validate({
+            'robot_qa': 1, 'name': 'survey', 'duration': '1 h',
+            'graph': {'unique_names': True, 'qos_compatible': True},
+            'nodes': {node: {'alive': True, 'restarts': {'max': 0}} for node in watched},
+        })
+        self._monitors = graph_monitors(self.spec, Context(store, None, Confidence(0.95)))
+
+    def take(self, batches: list[Batch]) -> None:
+        """Take what the probe of the graph drained."""
+        for batch in batches:
+            for monitor in self._monitors:
+                if batch.topic in monitor.topics:
+                    monitor.update(batch)
+
+    def lines(self, seen: Observation) -> Iterator[str]:
+        """Yield the blocks about nodes and the graph, of what held."""
+        holds = {
+            one.check.name for monitor in self._monitors for one in monitor.measure(seen)
+            if judge(one, '').verdict is Verdict.PASS
+        }
+        yield ''
+        yield 'nodes:'
+        for node in self.spec.nodes:
+            if f'nodes.{node}.alive' in holds:
+                yield f'  {node}: {{alive: true, restarts: {{max: 0}}}}'
+        yield ''
+        yield 'graph:'
+        for check in ('unique_names', 'qos_compatible'):
+            holding = f'graph.{check}' in holds
+            yield f'  {check}: true' if holding else f'  # {check}: did not hold'
 
 
 def _topic_lines(topic: str, survey: TopicSurvey, seen: Observation) -> list[str]:

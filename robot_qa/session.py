@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robot_qa.checks import CheckResult, Verdict
-from robot_qa.draft import Survey
+from robot_qa.draft import GraphSurvey, Survey
 from robot_qa.live_run import Run, RunOptions, import_live
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.panel import Panel, clock_first
 from robot_qa.probes.bag import BagProbe
 from robot_qa.report.model import Report
 from robot_qa.run_folder import Cost, RunFolder, environment, utc_now
+from robot_qa.spec.graph import graph_interest
 from robot_qa.spec.loader import LoadedSpec
 from robot_qa.timebase import NS_PER_S
 
@@ -75,6 +76,8 @@ def run_live(loaded: LoadedSpec, options: RunOptions) -> tuple[Path, Report]:
 def draft_live(name: str, duration_ns: int) -> str:
     """Return a spec drafted from what the graph of this shell does for ``duration_ns``."""
     live = import_live()
+    from robot_qa.probes.graph import GraphProbe
+
     with ExitStack() as stack:
         scout = live.LiveProbe([])
         stack.callback(scout.close)
@@ -94,12 +97,23 @@ def draft_live(name: str, duration_ns: int) -> str:
         while probe.missing(list(survey.topics), [], []) and time.monotonic() < deadline:
             probe.drain()
             time.sleep(0.02)
+        graph = GraphSurvey([
+            f'{space.rstrip("/")}/{node}'
+            for node, space in scout.node.get_node_names_and_namespaces()
+            if not node.startswith('_')
+        ], TypeStore())
+        interest = graph_interest(graph.spec)
+        assert interest is not None
+        graph_probe = GraphProbe(scout.node, interest)
+        stack.callback(graph_probe.close)
         probe.begin()
+        graph_probe.begin()
         end = time.monotonic() + duration_ns / NS_PER_S
         while time.monotonic() < end:
             survey.take(probe.drain())
+            graph.take(graph_probe.drain())
             time.sleep(live.POLL_PERIOD_S)
-        return survey.spec(name, probe.observation())
+        return survey.spec(name, probe.observation(), graph)
 
 
 def _topics_of(loaded: LoadedSpec) -> list[str]:

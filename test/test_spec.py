@@ -166,7 +166,8 @@ TIME = 'a time such as 50 ms (ns, us, ms, s, min, h)'
 
 BAD = [
     # The top level; HEAD is lines 1 to 3.
-    ('', ['1:1: nothing is checked; write at least one check under "topics", "rules", "nodes", "graph", "services", "actions", "tf", "logs" or "diagnostics"']),
+    ('', ['1:1: nothing is checked; write at least one check under "topics", "rules", "nodes", '
+          '"graph", "services", "actions", "tf", "logs" or "diagnostics"']),
     (TOPIC + 'zoo: {}\n', [f'5:1: unknown key "zoo" (valid here: {TOP_KEYS})']),
     (TOPIC + 'stop_when_decided: true\n',
      ['5:20: min_duration is missing: how long hard limits have to hold at least']),
