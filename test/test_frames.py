@@ -325,7 +325,8 @@ def test_a_range_of_angles_may_lie_across_half_a_turn(yaw: float, expected: str)
 
 
 def test_up_one_branch_and_down_another() -> None:
-    tree = static(('base', 'left', (0, 1, 0), turned(0, 0, 90)), ('base', 'right', (0, -1, 0), STILL))
+    tree = static(
+        ('base', 'left', (0, 1, 0), turned(0, 0, 90)), ('base', 'right', (0, -1, 0), STILL))
     # Seen from the left, whose x axis points along y, the right one is 2 m behind.
     found = results({'transforms': {
         'left -> right': {'x': {'max': -2 + 1e-9, 'min': -2 - 1e-9}},
@@ -511,8 +512,8 @@ def test_checks_point_at_their_own_places(tmp_path: Path) -> None:
     assert places == {
         'tf.frames': '5:3', 'tf.connected': '6:3', 'tf.single_parent': '7:3',
         'tf.edges.odom -> base_link.rate.min': '9:32',
-        'tf.edges.odom -> base_link.gap.max': '9:67',
-        'tf.edges.odom -> base_link.age.p95': '9:88',
+        'tf.edges.odom -> base_link.gap.max': '9:64',
+        'tf.edges.odom -> base_link.age.p95': '9:84',
         'tf.edges.base_link -> lidar_link.static': '10:31',
         'tf.transforms.odom -> lidar_link.z.min': '13:11',
         'tf.transforms.odom -> lidar_link.z.max': '13:21',
@@ -532,10 +533,10 @@ def test_checks_point_at_their_own_places(tmp_path: Path) -> None:
      'you mean "odom -> base"?'),
     ('{edges: {odom: {static: true}}}', '4:14: "odom" does not name two frames, such as'),
     ('{edges: {a -> a: {static: true}}}', '4:14: "a -> a" names the same frame twice'),
-    ('{edges: {a -> b: {static: true, gap: {max: 1 s}}}}', '4:37: a static edge is published '
+    ('{edges: {a -> b: {static: true, gap: {max: 1 s}}}}', '4:42: a static edge is published '
      'once, so it has no gap'),
     ('{edges: {a -> b: {rate: {max: 10 Hz}, gap: {max: 50 ms}}}}', 'max is shorter than'),
-    ('{edges: {a -> b: {rate: {min: 1 Hz, window: 9 s}}}}', '4:41: the window is longer than'),
+    ('{edges: {a -> b: {rate: {min: 1 Hz, window: 9 s}}}}', '4:49: the window is longer than'),
     ('{transforms: {a -> b: {x: {min: 2, max: 1}}}}', 'max is below min'),
     ('{transforms: {a -> b: {yaw: {max: 5 m}}}}', '4:39: an angle was expected'),
     ('{transforms: {a -> b: {yaw: {max: 400}}}}', '4:39: 400 is more than a whole turn'),

@@ -240,7 +240,7 @@ def _result(bound: Bound, count: int, messages: int, lacking: str) -> Measuremen
     if bound.found.total:
         value = bound.extreme
         return Measurement(
-            bound.check, value, value, value, max(count, messages),
+            bound.check, value, value, value, count or messages,
             evidence=tuple(bound.found.kept), violations=bound.found.total,
         )
     if not messages:
