@@ -83,8 +83,8 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def three_ids(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> range:
-    # Around 90, where the tests of a machine that runs ROS systems meet the fewest.
-    monkeypatch.setattr(domains, 'IDS', range(91, 94))
+    # Above those that runs claim and above the ports that systems hand out: nobody is there.
+    monkeypatch.setattr(domains, 'IDS', range(221, 224))
     return domains.IDS
 
 
@@ -104,7 +104,7 @@ def test_parallel_runs_claim_different_domains() -> None:
 def test_all_taken(three_ids: range) -> None:
     claims = [claim_domain() for _ in three_ids]
     assert {claim.id for claim in claims} == set(three_ids)
-    with pytest.raises(SetupError, match='all 3 ROS domain ids from 91 to 93 are taken'):
+    with pytest.raises(SetupError, match='all 3 ROS domain ids from 221 to 223 are taken'):
         claim_domain()
     claims[1].release()
     claims[1].release()
@@ -120,9 +120,9 @@ def test_all_taken(three_ids: range) -> None:
 def test_domain_of_a_participant_is_avoided(three_ids: range, port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as participant:
         participant.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        participant.bind(('127.0.0.1', 7400 + 250 * 92 + port))
+        participant.bind(('127.0.0.1', 7400 + 250 * 222 + port))
         with claim_domain() as first, claim_domain() as second:
-            assert {first.id, second.id} == {91, 93}
+            assert {first.id, second.id} == {221, 223}
             with pytest.raises(SetupError):
                 claim_domain()
 
@@ -175,5 +175,5 @@ def test_domain_of_a_node_is_avoided(three_ids: range, tmp_path: Path) -> None:
     with python(NODE, **ros) as node:
         assert line_of(node) == 'ready\n'
         with claim_domain() as first, claim_domain() as second:
-            assert {first.id, second.id} == {91, 93}
+            assert {first.id, second.id} == {221, 223}
         node.send_signal(signal.SIGINT)
