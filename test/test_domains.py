@@ -170,7 +170,7 @@ def test_claim_outlives_a_killed_session_until_all_is_stopped(tmp_path: Path) ->
 @pytest.mark.skipif(
     importlib.util.find_spec('rclpy') is None, reason='rclpy is not installed')
 def test_domain_of_a_node_is_avoided(three_ids: range, tmp_path: Path) -> None:
-    ros = {'ROS_DOMAIN_ID': '92', 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+    ros = {'ROS_DOMAIN_ID': '222', 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
            'ROS_LOG_DIR': str(tmp_path)}
     with python(NODE, **ros) as node:
         assert line_of(node) == 'ready\n'
