@@ -38,7 +38,7 @@ RED = {
     'close_scan': ('topics./scan.fields.ranges.min',),
     'far_scan': ('topics./scan.fields.ranges.max',),
     'cropped_scan': ('topics./scan.fields.ranges.length',),
-    'congested_imu': ('topics./imu.transport.p80',),
+    'congested_imu': ('topics./imu.transport.p90',),
     'loose_imu': ('topics./imu.fields.orientation.unit_quaternion',),
     'biased_imu': ('topics./imu.fields.linear_acceleration.z.max',),
     'lossy_odom': ('topics./odom.loss.max',),
