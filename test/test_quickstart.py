@@ -1,17 +1,16 @@
 """The main job on a real graph: every fault of the example robot turns its own check red.
 
 Each run is recorded, and its recording, judged offline, has to give the same checks, verdicts and
-measured values.
+measured values. (``transport`` has its red test in test_monitors.py: a delay between sending and
+arriving cannot be seeded in the sender reliably.)
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -38,7 +37,6 @@ RED = {
     'close_scan': ('topics./scan.fields.ranges.min',),
     'far_scan': ('topics./scan.fields.ranges.max',),
     'cropped_scan': ('topics./scan.fields.ranges.length',),
-    'congested_imu': ('topics./imu.transport.p90',),
     'loose_imu': ('topics./imu.fields.orientation.unit_quaternion',),
     'biased_imu': ('topics./imu.fields.linear_acceleration.z.max',),
     'lossy_odom': ('topics./odom.loss.max',),
@@ -91,7 +89,6 @@ def report(folder: Path) -> dict[str, Any]:
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
     base = tmp_path_factory.mktemp('runs')
-    before = set(os.listdir('/dev/shm'))
 
     def one(fault: str) -> tuple[Path, subprocess.CompletedProcess[str]]:
         folder = base / fault
@@ -101,31 +98,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield {fault: pool.submit(one, fault) for fault in RED}
-    # Other tests may be about to use, or to leave, a domain that a run has left.
-    deadline = time.monotonic() + 10.0
-    while (left := set(orphaned_ports(base)) - before) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not left, f'shared memory outlived the runs: {left}'
-
-
-def orphaned_ports(base: Path) -> list[str]:
-    """Return the shared-memory ports of the runs' own domains that no living process uses."""
-    names: list[str] = []
-    for events in base.glob('*/timeline.jsonl'):
-        domain = int(re.findall(r'domain (\d+)', events.read_text())[0])
-        first = 7400 + 250 * domain
-        names += [f'fastdds_port{port}' for port in range(first, first + 250)]
-    there = set(names) & set(os.listdir('/dev/shm'))
-    maps = [path.read_bytes() for path in Path('/proc').glob('[0-9]*/maps') if readable(path)]
-    return [name for name in sorted(there) if not any(name.encode() in one for one in maps)]
-
-
-def readable(path: Path) -> bool:
-    try:
-        path.read_bytes()
-    except OSError:
-        return False
-    return True
 
 
 def test_the_catalogue_is_covered() -> None:

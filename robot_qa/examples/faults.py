@@ -16,7 +16,6 @@ FAULTS = {
     'close_scan': 'one beam of every fifth scan reads 0.01 m',
     'far_scan': 'one beam of every fifth scan reads 99 m',
     'cropped_scan': 'every fifth scan has 180 beams',
-    'congested_imu': 'a memory dump shares the link with the IMU and holds it up to 0.3 s',
     'loose_imu': 'the orientation of the IMU is no unit quaternion',
     'biased_imu': 'the accelerometer reads 2 m/s^2 too much',
     'lossy_odom': 'the link of the odometry loses one message a second',

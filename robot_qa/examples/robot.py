@@ -29,7 +29,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from sensor_msgs.msg import BatteryState, Imu, LaserScan
-from std_msgs.msg import Bool, UInt8MultiArray
+from std_msgs.msg import Bool
 
 from robot_qa.errors import did_you_mean
 from robot_qa.examples.equipment import Equipment
@@ -55,10 +55,8 @@ LINK_WRITER = """<data_writer profile_name="{topic}"><qos><publishMode>
   </publishMode></qos></data_writer>"""
 # Fault: the topics that share the link, its bytes per period, its period in ms.
 LINKS = {
-    'congested_imu': (('/imu', '/dump'), 64_000, 300),
     'lossy_odom': (('/odom',), 1100, 8),
 }
-DUMP_BYTES = 60_000
 
 
 class Robot(Node):  # type: ignore[misc]
@@ -81,11 +79,6 @@ class Robot(Node):  # type: ignore[misc]
         self._counts = {'scan': 0, 'imu': 0, 'odom': 0, 'battery': 0, 'stop': 0}
         self._random = random.Random(7)
         self._last_stamp = 0
-        if fault == 'congested_imu':
-            self._dumps = self.create_publisher(UInt8MultiArray, '/dump', 2)
-            # Only what somebody takes uses the link.
-            self.create_subscription(UInt8MultiArray, '/dump', lambda _: None, 2)
-            self._dump = UInt8MultiArray(data=array.array('B', bytes(DUMP_BYTES)))
         self._angle = 0.0
         self._moved = self._stopped = time.monotonic()
 
@@ -160,8 +153,6 @@ class Robot(Node):  # type: ignore[misc]
         self._scans.publish(message)
 
     def _publish_imu(self) -> None:
-        if self.fault == 'congested_imu' and self._counts['imu'] % 120 == 0:
-            self._dumps.publish(self._dump)
         message = Imu()
         message.header.stamp = self._stamp()
         message.header.frame_id = 'imu_link'
