@@ -3,8 +3,7 @@
 PYTHON ?= python3
 FAULT ?= none
 SPEC ?= config/quickstart.qa.yaml
-# Two workers: most tests wait for robots, which leaves the processor to the others.
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?=
 
 # The wheels' distribution where no workspace is sourced: kilted or jazzy.
 DISTRO := $(if $(filter jazzy,$(ROS_DISTRO)),jazzy,kilted)
