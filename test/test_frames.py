@@ -257,6 +257,7 @@ def test_the_age_of_an_edge_on_simulated_time() -> None:
     ([static(LIDAR, LIDAR)], 'PASS', ''),
     ([static(LIDAR, (*LIDAR[:3], (0.0, 0.0, 0.0, -1.0)))], 'PASS', ''),  # the same rotation
     ([static(LIDAR, (*LIDAR[:2], (0.1, 0.0, 0.4), STILL))], 'FAIL', '0.1 m and 0 deg away'),
+    ([static(LIDAR, (*LIDAR[:3], (0.0, 0.0, 1.0, 0.0)))], 'FAIL', '0 m and 180 deg away'),
     ([static((*LIDAR[:3], (0.0, 0.0, 0.0, 0.0)))], 'FAIL', 'nan'),
     ([static(LIDAR), moving([0], [tf(START, LIDAR)])], 'FAIL', 'was published on /tf'),
     ([moving([0], [tf(START, LIDAR)])], 'FAIL', 'was published on /tf'),
@@ -314,6 +315,12 @@ def test_one_bad_transform_among_many_is_found(limits: dict[str, Any], move: Mov
     assert broken[0].evidence[0].stamp_ns == START + int(REGULAR[250]) + MS
     assert broken[0].evidence[0].text.startswith(f'{name} = ')
     assert broken[0].evidence[0].text.endswith('at 1700000005.000000000')
+
+
+def test_a_bound_itself_is_allowed() -> None:
+    stream = moving([0], [tf(START, base((1.5, 2, 0)))])
+    block = {'transforms': {'odom -> base_link': {'x': {'min': 1.5, 'max': 1.5}}}}
+    assert {one.verdict.value for one in results(block, [stream]).values()} == {'PASS'}
 
 
 @pytest.mark.parametrize('yaw,expected', [(179, 'PASS'), (-179, 'PASS'), (-170, 'FAIL')])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from robot_qa.checks import judge
 from robot_qa.monitors.logs import log_monitors
@@ -72,6 +73,8 @@ BROKEN = log(40, 'camera lost')
     ({'allow': ['^lidar']}, [HARMLESS, BROKEN], 'FAIL'),
     ({'nodes': ['/detector']}, [BROKEN], 'FAIL'),
     ({'nodes': ['/arm']}, [BROKEN], 'INCONCLUSIVE'),  # nothing was heard of /arm
+    ({'nodes': ['/left/arm']}, [log(40, 'stuck', 'left.arm.driver')], 'FAIL'),
+    ({'nodes': ['/arm']}, [log(20, 'here', 'arm'), log(40, 'stuck', 'arm2')], 'PASS'),
     ({}, [HARMLESS, log(40, 'ours', '_robot_qa_17')], 'PASS'),
     ({}, [HARMLESS, BROKEN[:30]], 'FAIL'),
     ({}, [], 'INCONCLUSIVE'),
@@ -86,6 +89,24 @@ def test_a_log_that_is_there_and_silent_passes() -> None:
     notes = {'/rosout': ['published by /detector, which sent nothing']}
     block = {'logs': {'rosout': {'below': 'error'}}}
     assert verdicts(block, [], notes=notes) == {'logs.rosout.below': 'PASS'}
+
+
+@pytest.mark.parametrize('sent,received,expected', [
+    (-3_000 * MS, 1 * MS, 'PASS'),  # history: a new subscription gets the last 10 s
+    (-1 * MS, 1 * MS, 'PASS'),
+    (0, 1 * MS, 'FAIL'),
+    (-3_000 * MS, 5_000 * MS, 'FAIL'),  # new, from a host whose clock is behind
+])
+def test_what_was_logged_before_the_observation_does_not_count(
+    sent: int, received: int, expected: str
+) -> None:
+    stream = batch(
+        [-5_000 * MS, sent], [HARMLESS, BROKEN], '/rosout', 'rcl_interfaces/msg/Log',
+        received=[0, received],
+    )
+    block = {'logs': {'rosout': {'below': 'error'}}}
+    for pieces in ([stream], split(stream, [1])):
+        assert verdicts(block, pieces) == {'logs.rosout.below': expected}
 
 
 def test_the_text_is_the_evidence() -> None:
@@ -115,6 +136,17 @@ def test_a_status_that_has_to_be_there() -> None:
     verdict, texts = found['diagnostics.names.lidar.present']
     assert verdict == 'FAIL'
     assert texts == ['the statuses are: motor']
+
+
+@pytest.mark.parametrize('block,text', [
+    ({'logs': {'rosout': {'below': 'error', 'allow': ['(']}}}, 'not a regular expression'),
+    ({'diagnostics': {'names': {'[': {'present': True}}}}, 'not a regular expression'),
+    ({'diagnostics': {'names': {}}}, 'nothing is checked here'),
+    ({'diagnostics': {'allow': ['x']}}, 'nothing is checked here'),
+])
+def test_mistakes_in_the_spec(block: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValidationError, match=text):
+        TestSpec.model_validate({'robot_qa': 1, 'name': 'x', 'duration': '10 s', **block})
 
 
 def test_the_moments_of_draining_change_nothing() -> None:

@@ -23,6 +23,7 @@ from robot_qa.monitors.base import (
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.spec.logs import Diagnostics, Rosout
 from robot_qa.spec.model import TestSpec
+from robot_qa.timebase import NS_PER_S
 
 ROSOUT = '/rosout'
 DIAGNOSTICS = '/diagnostics'
@@ -36,6 +37,9 @@ OURS = '_robot_qa_'
 # What the live probe notes of a topic that is published and silent.
 _SILENT_PUBLISHERS = re.compile(r'published by (.+), which sent nothing')
 _NAMES_SHOWN = 8
+# /rosout is latched: a subscription begins with what was logged up to 10 s before. That history
+# comes at once; whatever comes later than this is new, also where a host's clock is behind ours.
+_HISTORY_NS = 2 * NS_PER_S
 
 
 def log_monitors(spec: TestSpec, context: Context) -> list[Monitor]:
@@ -61,15 +65,19 @@ class Quotes:
 
     def add(self, received_ns: int, texts: Iterable[str]) -> None:
         """Count one message and keep those of its texts that are new."""
-        self.found.total += 1
-        for text in texts:
-            known = any(one.value == text for one in self.found.kept)
+        self.join(Findings(1, [Evidence(received_ns, text, text) for text in texts]))
+
+    def join(self, later: Findings) -> None:
+        """Count what was found later and keep those of its texts that are new."""
+        self.found.total += later.total
+        for evidence in later.kept:
+            known = any(one.text == evidence.text for one in self.found.kept)
             if not known and len(self.found.kept) < EVIDENCE_KEPT:
-                self.found.kept.append(Evidence(received_ns, text, text))
+                self.found.kept.append(evidence)
 
 
 class RosoutMonitor:
-    """No message at or above a level.
+    """No message at or above a level, of those that were sent since the observation began.
 
     A silent log looks like a missing one, so without any message the check passes only where the
     probe knows of a publisher of /rosout that sent nothing (of every node, if nodes are named).
@@ -86,6 +94,9 @@ class RosoutMonitor:
         self._count = 0
         self._heard: set[str] = set()
         self._quotes = Quotes(rosout.allow)
+        self._first: int | None = None
+        # What may be history, as only the start of the observation tells: sent, received, text.
+        self._early: list[tuple[int, int, str]] = []
 
     def update(self, batch: Batch) -> None:
         """Look at the level of each message, and at the text of those that are too high."""
@@ -99,7 +110,10 @@ class RosoutMonitor:
         rows = set(high.rows[high.values >= self._level].tolist())
         column = names.column(batch.payloads)
         loggers = dict(zip(column.rows.tolist(), column.values.tolist(), strict=True))
+        sent = (batch.received_ns if batch.source_ns is None else batch.source_ns).tolist()
         for row, received in enumerate(batch.received_ns.tolist()):
+            if self._first is None:
+                self._first = received
             logger = loggers.get(row)
             if logger is not None and not self._concerns(logger):
                 continue
@@ -109,11 +123,17 @@ class RosoutMonitor:
             try:
                 text = texts.read(batch.payloads[row])
             except MessageError as error:
-                self._quotes.add(received, [f'the message cannot be read: {error}'])
+                self._note(sent[row], received, f'the message cannot be read: {error}')
                 continue
             if not self._quotes.harmless(text):
                 level = _shown(high.values[high.rows == row][0], LOG_LEVELS)
-                self._quotes.add(received, [f'[{level}] {logger}: {text}'])
+                self._note(sent[row], received, f'[{level}] {logger}: {text}')
+
+    def _note(self, sent: int, received: int, text: str) -> None:
+        if received - (self._first or 0) < _HISTORY_NS:
+            self._early.append((sent, received, text))
+        else:
+            self._quotes.add(received, [text])
 
     def _concerns(self, logger: str) -> bool:
         if logger.rpartition('.')[2].startswith(OURS):
@@ -128,9 +148,13 @@ class RosoutMonitor:
 
     def measure(self, seen: Observation) -> list[Measurement]:
         """Return how many messages were too high."""
-        found = self._quotes.found
-        if found.total:
-            return [exact(self._check, found.total, self._count, found)]
+        quotes = Quotes([])
+        for sent, received, text in self._early:
+            if sent >= seen.start_ns:
+                quotes.add(received, [text])
+        quotes.join(self._quotes.found)
+        if quotes.found.total:
+            return [exact(self._check, quotes.found.total, self._count, quotes.found)]
         publishers = {
             name for note in seen.notes.get(ROSOUT, ())
             if (match := _SILENT_PUBLISHERS.search(note)) for name in match[1].split(', ')
