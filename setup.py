@@ -36,8 +36,8 @@ setup(
         'ros': wheels('9.1.*', '5.5.*'),
         'ros-jazzy': wheels('7.1.*', '5.3.*'),
         'test': [
-            'hypothesis', 'jsonschema', 'mypy', 'pytest', 'pytest-xdist', 'ruff', 'scipy-stubs',
-            'types-PyYAML', 'types-jsonschema', 'types-psutil',
+            'hypothesis', 'jsonschema', 'mypy', 'pytest', 'pytest-xdist', 'rtamt; python_version<"3.13"',
+            'ruff', 'scipy-stubs', 'types-PyYAML', 'types-jsonschema', 'types-psutil',
         ],
     },
     zip_safe=True,

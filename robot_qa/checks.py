@@ -139,4 +139,6 @@ def show(value: float, unit: str) -> str:
         return f'margin {value:.4g}'
     if unit == 'truth':
         return 'held' if value else 'broken'
+    if value == 1 and len(unit) > 2 and unit.isalpha():  # one message, not one messages
+        unit = unit.removesuffix('s')
     return f'{value:.6g} {unit}'.rstrip()

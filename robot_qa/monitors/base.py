@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.probes.batch import Batch, Int64s, Observation
+from robot_qa.spec.fields import CountLimits
 from robot_qa.spec.model import TestSpec
 from robot_qa.stats import Confidence
 from robot_qa.timebase import NS_PER_S
@@ -80,6 +81,16 @@ def exact(
     return Measurement(
         check, value, value, value, count, evidence=evidence, violations=violations
     )
+
+
+def count_limits(key: str, limits: CountLimits) -> list[tuple[str, Limit]]:
+    """Return a count's bounds, each with its key in the spec."""
+    if isinstance(limits, int):
+        return [(key, Limit('exactly', limits))]
+    bounds: list[tuple[Literal['min', 'max'], int | None]] = [
+        ('min', limits.min), ('max', limits.max)
+    ]
+    return [(f'{key}.{side}', Limit(side, value)) for side, value in bounds if value is not None]
 
 
 def missing(check: Check, count: int, reason: str = '') -> Measurement:

@@ -11,6 +11,7 @@ from robot_qa.monitors.base import (
     Findings,
     Limit,
     Measurement,
+    count_limits,
     exact,
     missing,
 )
@@ -92,7 +93,7 @@ class CountMonitor:
             Check(
                 f'topics.{topic}.{name}', topic, limit, 'messages', at_end=limit.side != 'max'
             )
-            for name, limit in _count_limits(limits)
+            for name, limit in count_limits('expect_count', limits)
         ]
         self._count = 0
 
@@ -103,17 +104,6 @@ class CountMonitor:
     def measure(self, seen: Observation) -> list[Measurement]:
         """Return the count: zero is a measurement here, not a lack of one."""
         return [exact(check, self._count, max(1, self._count)) for check in self.checks]
-
-
-def _count_limits(limits: CountLimits) -> list[tuple[str, Limit]]:
-    if isinstance(limits, int):
-        return [('expect_count', Limit('exactly', limits))]
-    found = []
-    if limits.min is not None:
-        found.append(('expect_count.min', Limit('min', limits.min)))
-    if limits.max is not None:
-        found.append(('expect_count.max', Limit('max', limits.max)))
-    return found
 
 
 class StampsMonitor:

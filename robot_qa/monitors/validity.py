@@ -16,6 +16,7 @@ from robot_qa.monitors.base import (
     Findings,
     Limit,
     Measurement,
+    count_limits,
     exact,
     missing,
 )
@@ -189,7 +190,7 @@ def field_judges(topic: str, name: str, limits: FieldChecks) -> list[Judge]:
             limit = Limit('min' if side == 'min' else 'max', bound)
             add(key, limit, '', 'values', numeric, _outside(limit, skips))
     if limits.length is not None:
-        for key, limit in _length_limits(limits):
+        for key, limit in count_limits('length', limits.length):
             add(key, limit, 'elements', 'lengths', (), _outside(limit, False))
     if limits.equals is not None:
         add('equals', never, 'violations', 'values', _kinds([limits.equals]),
@@ -208,20 +209,6 @@ def frame_judge(topic: str, frames: list[str]) -> Judge:
     """Return the judge of ``frame_id``."""
     check = Check(f'topics.{topic}.frame_id', topic, Limit('max', 0), 'violations')
     return Judge(check, 'values', ('string',), _not_in(frames))
-
-
-def _length_limits(limits: FieldChecks) -> list[tuple[str, Limit]]:
-    length = limits.length
-    if length is None:
-        return []
-    if isinstance(length, int):
-        return [('length', Limit('exactly', length))]
-    found = []
-    if length.min is not None:
-        found.append(('length.min', Limit('min', length.min)))
-    if length.max is not None:
-        found.append(('length.max', Limit('max', length.max)))
-    return found
 
 
 def _not_finite(values: Values) -> NDArray[np.bool_]:

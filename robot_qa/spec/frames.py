@@ -19,7 +19,7 @@ from pydantic import (
 
 from robot_qa.spec.parts import Finding, Limits, wrong, wrong_all
 from robot_qa.spec.timing import Age, Gap, Rate, gap_fits_rate
-from robot_qa.spec.values import FALSE_CHECKS_NOTHING, Number, text_or_list, texts
+from robot_qa.spec.values import Number, OnlyTrue, text_or_list, texts
 
 _FRAME = r'[^\s/]\S*'
 _PAIR = rf'{_FRAME} -> {_FRAME}'
@@ -58,14 +58,6 @@ def _angle(value: Any) -> Any:
     return degrees
 
 
-def only_true(value: Any) -> Any:
-    """Refuse what switches a check off that leaving out its key switches off already."""
-    if value is not True:
-        raise wrong(FALSE_CHECKS_NOTHING if value is False else 'true was expected')
-    return value
-
-
-OnlyTrue = Annotated[Literal[True], BeforeValidator(only_true), WithJsonSchema({'const': True})]
 Frame = Annotated[str, AfterValidator(_frame)]
 Frames = Annotated[list[Frame], BeforeValidator(texts), Field(min_length=1),
                    text_or_list(['string'])]

@@ -16,9 +16,16 @@ from pydantic import (
 )
 
 from robot_qa.spec.fields import CountLimits
-from robot_qa.spec.frames import OnlyTrue
 from robot_qa.spec.parts import Limits, Part, wrong
-from robot_qa.spec.values import NonEmpty, Number, PositiveDuration, RosName, Scalar, Whole
+from robot_qa.spec.values import (
+    NonEmpty,
+    Number,
+    OnlyTrue,
+    PositiveDuration,
+    RosName,
+    Scalar,
+    Whole,
+)
 
 if TYPE_CHECKING:
     from robot_qa.spec.model import TestSpec

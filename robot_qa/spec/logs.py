@@ -8,9 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from robot_qa.spec.frames import OnlyTrue
 from robot_qa.spec.parts import Limits, wrong
-from robot_qa.spec.values import NonEmpty, RosName, text_or_list, texts
+from robot_qa.spec.values import NonEmpty, OnlyTrue, RosName, text_or_list, texts
 
 
 def _pattern(text: str) -> str:

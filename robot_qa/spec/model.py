@@ -16,7 +16,7 @@ from pydantic import (
 
 from robot_qa.quantities import Ratio
 from robot_qa.spec.fields import CountLimits, FieldChecks
-from robot_qa.spec.frames import OnlyTrue, Tf
+from robot_qa.spec.frames import Tf
 from robot_qa.spec.graph import Graph, NodeChecks
 from robot_qa.spec.logs import Diagnostics, Logs
 from robot_qa.spec.marks import KeyPath
@@ -30,6 +30,7 @@ from robot_qa.spec.values import (
     FieldPath,
     Identifier,
     MessageType,
+    OnlyTrue,
     PositiveDuration,
     PositiveFrequency,
     RosName,

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from robot_qa.quantities import Ratio
 from robot_qa.spec.fields import FieldChecks
 from robot_qa.spec.parts import Finding, Limits, Quantiles, wrong, wrong_all
 from robot_qa.spec.values import (
-    FALSE_CHECKS_NOTHING,
     FieldPath,
+    OnlyTrue,
     PositiveDuration,
     PositiveFrequency,
 )
@@ -41,12 +41,6 @@ def _service_type(text: str) -> str:
 
 def _action_type(text: str) -> str:
     return _check_type(text, _ACTION, 'an action type', 'tf2_msgs/action/LookupTransform')
-
-
-def _true(value: Any) -> Any:
-    if value is True:
-        return value
-    raise wrong(FALSE_CHECKS_NOTHING if value is False else 'true was expected')
 
 
 def _schema(pattern: str) -> WithJsonSchema:
@@ -195,9 +189,7 @@ class Action(_Callable):
     """How often to send the goal, one at a time; a single one if left out."""
     timeout: PositiveDuration | None = None
     """A goal not over by then is cancelled; result.within if left out, or else 60 s."""
-    accepted: Annotated[
-        Literal[True], BeforeValidator(_true), WithJsonSchema({'const': True})
-    ] | None = None
+    accepted: OnlyTrue | None = None
     """Every goal is accepted."""
     result: Result | None = None
     """How a goal has to end."""

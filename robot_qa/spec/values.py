@@ -123,6 +123,13 @@ def _finite(value: Any) -> Any:
     raise wrong(FALSE_CHECKS_NOTHING if value is False else 'true or or_inf was expected')
 
 
+def _only_true(value: Any) -> Any:
+    """Refuse what switches a check off that leaving out its key switches off already."""
+    if value is not True:
+        raise wrong(FALSE_CHECKS_NOTHING if value is False else 'true was expected')
+    return value
+
+
 def _relative(path: str) -> str:
     if not path or PurePath(path).is_absolute() or path.startswith('~'):
         raise wrong(f'"{path}" is not a path relative to the folder of the spec')
@@ -150,6 +157,7 @@ Number = Annotated[int | float, BeforeValidator(_number), WithJsonSchema({'type'
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
 PositiveDuration = Annotated[DurationNs, Field(gt=0)]
 PositiveFrequency = Annotated[Frequency, Field(gt=0)]
+OnlyTrue = Annotated[Literal[True], BeforeValidator(_only_true), WithJsonSchema({'const': True})]
 Finite = Annotated[Literal[True, 'or_inf'], BeforeValidator(_finite)]
 Argument = Annotated[str, BeforeValidator(_argument), WithJsonSchema(
     {'type': ['string', 'number', 'boolean']})]
