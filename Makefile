@@ -3,7 +3,8 @@
 PYTHON ?= python3
 FAULT ?= none
 SPEC ?= config/quickstart.qa.yaml
-PYTEST_ARGS ?=
+# Two at a time: much of a live test is waiting. A file's tests stay together.
+PYTEST_ARGS ?= -n 2 --dist loadfile
 
 # The wheels' distribution where no workspace is sourced: kilted or jazzy.
 DISTRO := $(if $(filter jazzy,$(ROS_DISTRO)),jazzy,kilted)

@@ -16,7 +16,7 @@ PACKAGE = ROOT / 'robot_qa'
 HOUSE = [
     '__init__', 'errors', 'timebase', 'quantities', 'geometry', 'stats', 'spec', 'messages',
     'probes.batch', 'probes', 'monitors', 'checks', 'panel', 'draft', 'report', 'keeper',
-    'domains', 'processes',
+    'domains', 'processes', 'embedded',
     'run_folder', 'bring_up', 'live_run', 'session', 'examples', 'cli',
 ]
 GUESTS = {

@@ -7,8 +7,8 @@ FAULTS = {
     # The lidar, the IMU, the odometry and the battery.
     'slow_scan': 'the lidar turns at 6 Hz',
     'fast_scan': 'the lidar turns at 14 Hz',
-    'stalled_scan': 'the lidar pauses for 0.4 s every 3 s',
-    'jittery_scan': 'the lidar sends up to 45 ms early or late',
+    'stalled_scan': 'the lidar pauses for 0.7 s every 5 s',
+    'jittery_scan': 'the lidar sends up to 60 ms early or late',
     'stale_scan': 'scans carry a stamp that is 0.4 s old',
     'stuck_stamp_scan': 'every tenth scan repeats the stamp of the one before',
     'wrong_frame_scan': 'scans say frame "laser" instead of "lidar_link"',
@@ -37,7 +37,7 @@ FAULTS = {
     'rejecting_action': '/dock accepts no goal',
     'aborting_action': '/dock aborts every goal',
     # Transforms, diagnostics, logs and behaviour.
-    'late_tf': 'the transform of base_link pauses for 0.4 s every 3 s',
+    'late_tf': 'the transform of base_link pauses for 0.7 s every 3 s',
     'second_parent': 'map also claims to be the parent of base_link',
     'shifted_lidar': 'lidar_link is mounted 0.5 m too high',
     'sick_diagnostics': 'the motor reports an error',

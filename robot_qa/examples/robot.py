@@ -116,12 +116,12 @@ class Robot(Node):  # type: ignore[misc]
             due[name] = max(due[name] + period(), time.monotonic())
             if name == 'scan' and self.fault == 'jittery_scan':
                 due[name] -= offset
-                offset = self._random.uniform(-0.045, 0.045)
+                offset = self._random.uniform(-0.06, 0.06)
                 due[name] += offset
 
     def _scan_period(self) -> float:
-        if self.fault == 'stalled_scan' and self._counts['scan'] % 30 == 15:
-            return 0.4
+        if self.fault == 'stalled_scan' and self._counts['scan'] % 45 == 15:
+            return 0.7
         return {'slow_scan': 1 / 6, 'fast_scan': 1 / 14}.get(self.fault, 0.1)
 
     def _stamp(self) -> Any:
@@ -170,7 +170,7 @@ class Robot(Node):  # type: ignore[misc]
                 self._odometry.publish(self._odometry_now())
         message = self._odometry_now()
         self._odometry.publish(message)
-        if self.fault != 'late_tf' or self._counts['odom'] % 150 > 20:
+        if self.fault != 'late_tf' or self._counts['odom'] % 150 > 35:
             self.equipment.move(message)
 
     def _odometry_now(self) -> Odometry:

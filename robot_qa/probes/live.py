@@ -184,6 +184,9 @@ class LiveProbe:
         for info in publishers:
             gid = bytes(info.endpoint_gid)[:16]
             first_seen = watch.first_seen.setdefault(gid, now)
+            if info.topic_type == watch.type:
+                # Counted from the first look on: its numbers may already be among the messages.
+                watch.publishers.setdefault(gid, len(watch.publishers))
             if info.node_name == UNKNOWN_NODE and now - first_seen < GRAPH_PERIOD_S:
                 # The name often comes a moment later; who is no node never has one.
                 known = False
@@ -191,7 +194,7 @@ class LiveProbe:
             if info.topic_type != watch.type:
                 watch.note(f'{_node_of(info)} publishes {info.topic_type}, not {watch.type}')
                 continue
-            index = watch.publishers.setdefault(gid, len(watch.publishers))
+            index = watch.publishers[gid]
             if index not in watch.found:
                 watch.found[index] = PublisherInfo(
                     watch.wanted.topic, info.topic_type, index, _node_of(info), gid.hex(),
