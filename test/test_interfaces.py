@@ -367,7 +367,9 @@ def test_type_hashes_are_those_of_the_official_packages(name: str) -> None:
     assert type_hash(shipped(package), part) == f'RIHS01_{PUBLISHED[name]}'
 
 
-@pytest.mark.parametrize('package', ['vision_msgs', 'tf2_msgs', 'simulation_interfaces'])
+@pytest.mark.parametrize('package', [
+    'vision_msgs', 'tf2_msgs', 'simulation_interfaces', 'ros_gz_interfaces',
+])
 def test_type_hashes_are_those_that_rosbags_computes(package: str) -> None:
     share = shipped(package)
     store = get_typestore(Stores.LATEST)
@@ -386,9 +388,10 @@ def test_type_hashes_are_those_that_rosbags_computes(package: str) -> None:
 def test_all_that_is_shipped_is_well_formed() -> None:
     pytest.importorskip('rosidl_adapter')
     packages = {package.name: package for package in read_packages([SHIPPED])}
-    assert sorted(packages) == ['simulation_interfaces', 'tf2_msgs', 'vision_msgs']
+    assert sorted(packages) == [
+        'ros_gz_interfaces', 'simulation_interfaces', 'tf2_msgs', 'vision_msgs']
     assert {p.name: len(p.definitions) for p in packages.values()} == {
-        'simulation_interfaces': 26, 'tf2_msgs': 4, 'vision_msgs': 16}
+        'ros_gz_interfaces': 5, 'simulation_interfaces': 26, 'tf2_msgs': 4, 'vision_msgs': 16}
 
 
 ROBOT = """
