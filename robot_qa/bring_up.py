@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from robot_qa.processes import ProcessSpec, child_environment
+from robot_qa.spec.simulator import Simulator
 from robot_qa.spec.system import Launch, Process
 
 
@@ -19,14 +20,20 @@ def process_spec(process: Process, folder: Path, logs: Path) -> ProcessSpec:
 
     Its environment is ours of now, in which `environment_for` has set the domain.
     """
-    base = child_environment(
-        os.environ, int(os.environ['ROS_DOMAIN_ID']),
-        {'ROS_LOG_DIR': str(logs), **_our_python_first()},
-    )
     return ProcessSpec(
         process.name, _words(process, folder), folder / (process.cwd or '.'),
-        {**base, **process.environment},
+        {**_environment(logs), **process.environment},
     )
+
+
+def simulator_spec(simulator: Simulator, folder: Path, logs: Path) -> ProcessSpec:
+    """Return how to start the simulator of a spec that lies in ``folder``, both paths absolute."""
+    words = (
+        sys.executable, '-m', 'robot_qa.embedded.node', str(folder / simulator.world),
+        '--seed', str(simulator.seed), '--real-time-factor', str(simulator.real_time_factor),
+        '--render', simulator.render,
+    )
+    return ProcessSpec('simulator', words, folder, _environment(logs))
 
 
 def _words(process: Process, folder: Path) -> tuple[str, ...]:
@@ -74,6 +81,13 @@ def terminated_like_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _environment(logs: Path) -> dict[str, str]:
+    return child_environment(
+        os.environ, int(os.environ['ROS_DOMAIN_ID']),
+        {'ROS_LOG_DIR': str(logs), **_our_python_first()},
+    )
 
 
 def _our_python_first() -> dict[str, str]:

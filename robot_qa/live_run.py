@@ -8,7 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from robot_qa.bring_up import environment_for, process_spec, terminated_like_interrupted
+from robot_qa.bring_up import (
+    environment_for,
+    process_spec,
+    simulator_spec,
+    terminated_like_interrupted,
+)
 from robot_qa.checks import CheckResult, Verdict
 from robot_qa.domains import claim_domain
 from robot_qa.errors import RobotQaError, SetupError
@@ -93,7 +98,7 @@ class Run:
     def _open(self, stack: ExitStack) -> LiveProbe:
         """Claim a domain of our own, unless we attach to a running system; join the graph."""
         domain = None
-        if self._system.processes:
+        if self._system.processes or self._system.simulator:
             claim = stack.enter_context(claim_domain())
             domain = claim.id
             stack.enter_context(environment_for(domain, self.folder.path / 'logs'))
@@ -127,10 +132,13 @@ class Run:
             return
         spec_folder = self._loaded.path.parent.absolute()
         logs = (self.folder.path / 'logs').absolute()
-        for process in system.processes:
-            self._view.say(f'starting {process.name}')
-            pid = self._processes.start(process_spec(process, spec_folder, logs))
-            self._event('started', f'{process.name}, pid {pid}')
+        specs = [process_spec(process, spec_folder, logs) for process in system.processes]
+        if system.simulator is not None:
+            specs.insert(0, simulator_spec(system.simulator, spec_folder, logs))
+        for spec in specs:
+            self._view.say(f'starting {spec.name}')
+            pid = self._processes.start(spec)
+            self._event('started', f'{spec.name}, pid {pid}')
         self._wait_ready(probe, system)
         self._discover(probe)
         self._ready_s = time.monotonic() - self._begun
@@ -138,10 +146,11 @@ class Run:
 
     def _wait_ready(self, probe: LiveProbe, system: System) -> None:
         ready = system.ready
+        topics = ['/clock', *ready.topics] if system.simulator else ready.topics
         deadline = time.monotonic() + ready.timeout / NS_PER_S
         while True:
             self._drain(probe)
-            lacking = probe.missing(ready.topics, ready.services, ready.nodes)
+            lacking = probe.missing(topics, ready.services, ready.nodes)
             if not lacking:
                 return
             self._check_processes('system.ready')
@@ -227,23 +236,30 @@ class Run:
             return 0.0
         return float(clock.simulated.values[-1] - clock.simulated.values[0]) / NS_PER_S
 
-    def _check_processes(self, check: str) -> None:
+    def _check_processes(self, stopped: str) -> None:
         """Note what ended by itself; stop the run when nothing under test is left."""
         if self._processes is None:
             return
         ended = self._processes.poll()
         noted = {result.name for result in self._run_checks}
-        mandatory = [process.name for process in self._system.processes if not process.may_exit]
-        for name in mandatory:
-            if name in ended and f'system.processes.{name}' not in noted:
+        mandatory = self._lasting()
+        for check, name in mandatory.items():
+            if name in ended and check not in noted:
                 reason = f'ended by itself with code {ended[name].code}; see {ended[name].log}'
                 self._event('exited', f'{name}: {reason}')
-                self._fault(f'system.processes.{name}', Verdict.FAIL, reason)
-        if mandatory and all(name in ended for name in mandatory):
+                self._fault(check, Verdict.FAIL, reason)
+        gone = 'system.simulator' in mandatory and 'simulator' in ended
+        if gone or (mandatory and all(name in ended for name in mandatory.values())):
             raise RunStoppedError(
-                check, Verdict.INCONCLUSIVE, 'the system under test ended '
+                stopped, Verdict.INCONCLUSIVE, 'the system under test ended '
                 f'{self._elapsed_s():.1f} s into the observation',
             )
+
+    def _lasting(self) -> dict[str, str]:
+        """Return the processes that may not end during the run, by the name of their check."""
+        lasting = {f'system.processes.{process.name}': process.name
+                   for process in self._system.processes if not process.may_exit}
+        return {'system.simulator': 'simulator', **lasting} if self._system.simulator else lasting
 
     def _check_timeout(self) -> None:
         deadline = self._deadline
@@ -272,7 +288,7 @@ class Run:
     def _close_recording(self, recorder: Recorder, seen: Observation) -> None:
         recorder.close({
             'start_ns': seen.start_ns, 'end_ns': seen.end_ns, 'overruns': seen.overruns,
-            'notes': seen.notes, 'clock': self._spec.clock,
+            'notes': seen.notes, 'clock': 'ros' if self._spec.on_ros_time else 'system',
             'run_checks': [
                 {'name': result.name, 'verdict': result.verdict.value, 'reason': result.reason}
                 for result in self._all_run_checks()
@@ -285,8 +301,7 @@ class Run:
         names = ['run.duration']
         if self._spec.system is not None:
             names.insert(0, 'system.ready')
-        names += [f'system.processes.{process.name}'
-                  for process in self._system.processes if not process.may_exit]
+        names += self._lasting()
         source = f'{self._loaded.path}:1:1'
         cut_short = any(name in known for name in ('run', 'system.ready'))
         for name in names:

@@ -27,7 +27,7 @@ class Panel:
 
     def __init__(self, loaded: LoadedSpec, store: TypeStore) -> None:
         spec = loaded.spec
-        self.clock = SimulatedClock() if spec.clock == 'ros' else None
+        self.clock = SimulatedClock() if spec.on_ros_time else None
         confidence = Confidence(spec.confidence, anytime=spec.stop_when_decided)
         context = Context(store, self.clock, confidence)
         self._monitors: list[Monitor] = [

@@ -125,8 +125,8 @@ class TestSpec(Part):
     """How long to watch, such as 60 s."""
     timeout: PositiveDuration | None = None
     """Longest time on the wall clock for the whole run, start and stop included."""
-    clock: Literal['ros', 'system'] = 'system'
-    """The clock of durations: ros follows /clock, as under simulation."""
+    clock: Literal['ros', 'system'] | None = None
+    """The clock of durations: ros follows /clock and is the default under a simulator."""
     confidence: Annotated[Ratio, Field(gt=0.5, lt=1)] = 0.95
     """Confidence of statistical verdicts, above 50 % and below 100 %; 95 % if left out."""
     inconclusive: Literal['fail', 'skip'] = 'fail'
@@ -157,6 +157,12 @@ class TestSpec(Part):
     """Checks by service."""
     actions: dict[RosName, Action] = Field(default_factory=dict)
     """Checks by action."""
+
+    @property
+    def on_ros_time(self) -> bool:
+        """Whether durations follow /clock."""
+        simulated = self.system is not None and self.system.simulator is not None
+        return self.clock == 'ros' or (self.clock is None and simulated)
 
     @property
     def slug(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import PurePath
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from robot_qa.spec.parts import Finding, Part, wrong, wrong_all
+from robot_qa.spec.simulator import Simulator
 from robot_qa.spec.values import (
     Argument,
     Command,
@@ -90,8 +91,10 @@ class Ready(Part):
 
 
 class System(Part):
-    """What is under test. Without processes the run attaches to what is already there."""
+    """What is under test. Without a simulator and processes the run attaches to what runs."""
 
+    simulator: Simulator | None = None
+    """The simulator to start, first of all."""
     processes: list[Process] = Field(default_factory=list)
     """What to start."""
     ready: Ready = Field(default_factory=Ready)
@@ -101,6 +104,9 @@ class System(Part):
     @classmethod
     def _names_differ(cls, processes: list[Process]) -> list[Process]:
         names = [process.name for process in processes]
+        if 'simulator' in names:
+            raise wrong('the name "simulator" belongs to the simulator',
+                        names.index('simulator'), 'name')
         found: list[Finding] = [
             ((index, 'name'), f'the name "{name}" is already taken by process {names.index(name)}')
             for index, name in enumerate(names) if names.index(name) < index
