@@ -128,11 +128,33 @@ def test_defaults(tmp_path: Path) -> None:
     spec = load(tmp_path, HEAD + 'topics: {/a: {rate: {min: 1 Hz}, fields: {q: '
                 '{unit_quaternion: true}}}}').spec
     topic = spec.topics['/a']
-    assert (spec.confidence, spec.clock, spec.inconclusive) == (0.95, 'system', 'fail')
+    assert (spec.confidence, spec.on_ros_time, spec.inconclusive) == (0.95, False, 'fail')
     assert (spec.timeout, spec.system, topic.basis, topic.gap) == (None, None, 'source', None)
     assert topic.rate == Rate.model_validate({'min': '1 Hz', 'window': '2 s'})
     assert topic.fields['q'].unit_quaternion is not None
     assert topic.fields['q'].unit_quaternion.tolerance == 1e-3
+
+
+SIMULATED = 'system: {simulator: {backend: embedded, world: w.sdf}}\n'
+
+
+@pytest.mark.parametrize('clock,on_ros_time', [
+    ('', True), ('clock: ros\n', True), ('clock: system\n', False),
+])
+def test_a_simulator_brings_its_clock(tmp_path: Path, clock: str, on_ros_time: bool) -> None:
+    (tmp_path / 'w.sdf').touch()
+    assert load(tmp_path, HEAD + clock + SIMULATED + TOPIC).spec.on_ros_time is on_ros_time
+
+
+@pytest.mark.parametrize('body,expected', [
+    (SIMULATED, ['4:48: there is no file "w.sdf"']),
+    ('system: {simulator: {backend: gazebbo, world: w.sdf}}\n',
+     ['4:31: embedded was expected, found "gazebbo"', '4:49: there is no file "w.sdf"']),
+    ('system:\n  processes:\n  - {name: simulator, command: sim}\n',
+     ['6:12: the name "simulator" belongs to the simulator']),
+])
+def test_mistakes_about_the_simulator(tmp_path: Path, body: str, expected: list[str]) -> None:
+    assert errors(tmp_path, HEAD + body + TOPIC) == expected
 
 
 @pytest.mark.parametrize('name, slug', [
