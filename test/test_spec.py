@@ -149,7 +149,7 @@ def test_a_simulator_brings_its_clock(tmp_path: Path, clock: str, on_ros_time: b
 @pytest.mark.parametrize('body,expected', [
     (SIMULATED, ['4:48: there is no file "w.sdf"']),
     ('system: {simulator: {backend: gazebbo, world: w.sdf}}\n',
-     ['4:31: embedded was expected, found "gazebbo"', '4:49: there is no file "w.sdf"']),
+     ['4:31: embedded was expected, found "gazebbo"', '4:47: there is no file "w.sdf"']),
     ('system:\n  processes:\n  - {name: simulator, command: sim}\n',
      ['6:12: the name "simulator" belongs to the simulator']),
 ])
