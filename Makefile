@@ -45,10 +45,10 @@ $(READY): setup.py package.xml Makefile $(shell find interfaces -type f)
 	  || { echo 'missing: a C++ compiler (Debian and Ubuntu: apt install g++)'; exit 1; }
 ifeq ($(SOURCED),yes)
 	$(PYTHON) -m venv --system-site-packages $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --editable '.[sim,test]'
 else
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[$(ROS),test]'
+	$(BIN)/python -m pip install --quiet --editable '.[$(ROS),sim,test]'
 endif
 	$(BIN)/robot_qa interfaces build interfaces
 	@touch $@

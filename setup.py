@@ -1,6 +1,7 @@
 """Installation by colcon, as any ament_python package, and by pip where there is no workspace."""
 
 from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -17,6 +18,16 @@ def wheels(rclpy: str, interfaces: str) -> list[str]:
     ]
 
 
+def shared(folder: str) -> list[tuple[str, list[str]]]:
+    """Return where the files of a folder are installed, below the package's share."""
+    folders = [path for path in Path(folder).rglob('*') if path.is_dir()]
+    return [
+        (f'share/{PACKAGE}/{path}', [str(file) for file in sorted(path.iterdir())
+                                     if file.is_file() and file.suffix != '.py'])
+        for path in [Path(folder), *sorted(folders)] if path.name != '__pycache__'
+    ]
+
+
 setup(
     name=PACKAGE,
     version='0.1.0',
@@ -26,6 +37,7 @@ setup(
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
         (f'share/{PACKAGE}/config', glob('config/*.yaml')),
+        *shared('worlds'), *shared('interfaces'),
     ],
     python_requires='>=3.10',
     install_requires=[
@@ -35,8 +47,15 @@ setup(
     extras_require={
         'ros': wheels('9.1.*', '5.5.*'),
         'ros-jazzy': wheels('7.1.*', '5.3.*'),
+        # MuJoCo and its core belong together; Python 3.10 has the last one that it can run.
+        'sim': [
+            'mujoco==4.0.0; python_version>="3.11"',
+            'mujoco-core==4.0.0; python_version>="3.11"', 'mujoco==3.17.0; python_version<"3.11"',
+            'opencv-python-headless', 'pillow', 'pycollada', 'trimesh',
+        ],
         'test': [
-            'hypothesis', 'jsonschema', 'mypy', 'pytest', 'pytest-xdist', 'rtamt; python_version<"3.13"',
+            'hypothesis', 'jsonschema', 'mypy', 'pytest', 'pytest-xdist',
+            'rtamt; python_version<"3.13"',
             'ruff', 'scipy-stubs', 'types-PyYAML', 'types-jsonschema', 'types-psutil',
         ],
     },
@@ -47,7 +66,10 @@ setup(
     description='Declares what must hold on a robot, watches it, and gives a verdict.',
     license='Apache-2.0',
     entry_points={
-        'console_scripts': ['robot_qa = robot_qa.cli:console'],
+        'console_scripts': [
+            'robot_qa = robot_qa.cli:console',
+            'simulator = robot_qa.embedded.node:console',  # ros2 run robot_qa simulator
+        ],
         'robot_qa.monitors': [
             'timing = robot_qa.monitors.topics:timing_monitors',
             'validity = robot_qa.monitors.topics:validity_monitors',

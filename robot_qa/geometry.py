@@ -16,12 +16,21 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+def cross(first: Floats, second: Floats) -> Floats:
+    """Return the cross product of vectors (..., 3), quick for two single ones."""
+    if first.ndim == second.ndim == 1:
+        (a, b, c), (x, y, z) = first.tolist(), second.tolist()
+        return np.array([b * z - c * y, c * x - a * z, a * y - b * x])
+    crossed: Floats = np.cross(first, second)
+    return crossed
+
+
 def product(first: Floats, second: Floats) -> Floats:
     """Return the Hamilton product, the rotation ``second`` followed by ``first``; (..., 4)."""
     u, a = first[..., :3], first[..., 3:]
     v, b = second[..., :3], second[..., 3:]
     dot = (u * v).sum(axis=-1, keepdims=True)
-    return np.concatenate((a * v + b * u + np.cross(u, v), a * b - dot), axis=-1)
+    return np.concatenate((a * v + b * u + cross(u, v), a * b - dot), axis=-1)
 
 
 def conjugate(rotation: Floats) -> Floats:
@@ -33,8 +42,8 @@ def conjugate(rotation: Floats) -> Floats:
 def rotate(rotation: Floats, vector: Floats) -> Floats:
     """Return ``vector`` (..., 3), turned by ``rotation`` (..., 4)."""
     u, w = rotation[..., :3], rotation[..., 3:]
-    twice = 2.0 * np.cross(u, vector)
-    turned: Floats = vector + w * twice + np.cross(u, twice)
+    twice = 2.0 * cross(u, vector)
+    turned: Floats = vector + w * twice + cross(u, twice)
     return turned
 
 

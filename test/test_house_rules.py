@@ -23,7 +23,8 @@ GUESTS = {
     'rclpy': {
         'probes.live', 'probes.qos', 'probes.graph', 'probes.nodes', 'probes.caller',
         'probes.goals', 'scenario.relay',
-        'simulators.standard', 'embedded.node', 'instrument', 'integration', 'examples',
+        'simulators.standard', 'embedded.node', 'embedded.devices', 'embedded.services',
+        'embedded.settings', 'embedded.camera_topics', 'instrument', 'integration', 'examples',
     },
     'mujoco': {'embedded'},
     'gz': {'simulators.gazebo'},
