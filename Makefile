@@ -1,8 +1,9 @@
-# make demo  runs the example robot under the quickstart spec; make test runs the tests.
+# make demo  runs a robot in a simulated warehouse, make demo FAULT=NAME the example robot of the
+# quickstart with a fault, make test the tests.
 # Both set up what they need in .venv; in a sourced ROS workspace they use its ROS.
 PYTHON ?= python3
-FAULT ?= none
-SPEC ?= config/quickstart.qa.yaml
+FAULT ?=
+SPEC ?= config/$(if $(FAULT),quickstart,warehouse).qa.yaml
 # Two at a time: much of a live test is waiting. A file's tests stay together.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
@@ -20,7 +21,7 @@ export ROS_LOG_DIR ?= /tmp/robot_qa_logs
 .PHONY: demo test venv lint types rules clean
 
 demo: $(READY)
-	robot_qa run $(SPEC) --set fault=$(FAULT)
+	robot_qa run $(SPEC) $(if $(FAULT),--set fault=$(FAULT))
 
 test: $(READY)
 	python -m pytest $(PYTEST_ARGS)

@@ -35,7 +35,7 @@ from robot_qa.processes import child_environment
 
 WORLD = Path(__file__).parent.parent / 'worlds' / 'warehouse.sdf'
 NS_PER_S = 1_000_000_000
-PICTURE = frozenset(['color', 'geoms'])
+PICTURE = frozenset(['color'])
 
 
 def wall_s(act: Callable[[], object]) -> float:

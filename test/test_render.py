@@ -174,6 +174,23 @@ def test_textures_are_the_right_way_round(
     assert (red != expected).mean() < 0.03
 
 
+def test_a_point_light_falls_off_with_distance(renderer: Renderer) -> None:
+    """At 2 m, 1 / (1 + 0.25 * 2^2) is one half of its 0.8."""
+    lamp = world.Light('lamp', 'point', pose(), diffuse=(0.8, 0.8, 0.8, 1.0),
+                       specular=(0.0, 0.0, 0.0, 1.0), attenuation=(1.0, 0.0, 0.25))
+    # So small that all its corners are lit as its middle is.
+    plate = painted('plate', world.Box((0.1, 0.1, 0.1)), pose(2.05),
+                    ambient=(1.0, 1.0, 1.0, 1.0), diffuse=(1.0, 1.0, 1.0, 1.0))
+    lit, dark = (
+        renderer.render(Simulation(replace(scene(plate), lights=lights, ambient=(0, 0, 0, 1))),
+                        CAMERA, pose(), frozenset(['color'])).color
+        for lights in ((lamp,), ())
+    )
+    assert lit is not None and dark is not None
+    assert int(lit[40, 50, 0]) - int(dark[40, 50, 0]) == pytest.approx(0.4 * 255, abs=4)
+
+
+
 def test_what_is_spawned_is_seen_and_what_is_deleted_is_not(
     renderer: Renderer, letter: Path,
 ) -> None:

@@ -16,7 +16,7 @@ from robot_qa.embedded.surfaces import VISUAL_GROUP
 from robot_qa.embedded.world import CameraPart
 from robot_qa.geometry import Floats, Poses
 
-SHADOW_PIXELS = 2048
+SHADOW_PIXELS = 1024
 NEAREST = 0.001
 """As a share of near: what depth images can tell from nothing."""
 SEGMENT = (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR)
@@ -48,6 +48,16 @@ class GlRenderer:
             simulation.model, simulation.data, self._option, None, self._camera, CATEGORIES,
             self._scene,
         )
+        for light in self._scene.lights[:self._scene.nlight]:
+            if light.type == mujoco.mjtLightType.mjLIGHT_POINT:
+                # MuJoCo's classic renderer leaves them dark; a spot all around is the same.
+                light.type, light.cutoff = mujoco.mjtLightType.mjLIGHT_SPOT, 180.0
+                light.attenuation[:] = simulation.model.light_attenuation[light.id]
+        for geom in self._scene.geoms[:self._scene.ngeom]:
+            # MuJoCo lets one see through the back of a plane, but would count it.
+            behind = (pose.translation.ravel() - geom.pos) @ geom.mat.reshape(3, 3)[:, 2] < 0.0
+            if geom.type == mujoco.mjtGeom.mjGEOM_PLANE and behind:
+                geom.segid = -1
         color = geoms = depth = None
         self._look_from(camera, pose, camera.near, camera.far)
         if 'color' in want:
@@ -127,6 +137,7 @@ class GlRenderer:
         table = np.full(self._scene.ngeom + 1, -1, np.int32)
         for geom in drawn:
             table[geom.segid + 1] = geom.objid
+        table[0] = -1
         found: NDArray[np.int32] = table[color.astype(np.int32) @ (1, 1 << 8, 1 << 16)]
         return found
 
