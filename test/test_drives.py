@@ -30,6 +30,7 @@ from worlds_in_code import (
     plugin,
     pose,
     scene,
+    sensor,
     two_wheeled,
 )
 
@@ -543,3 +544,62 @@ def test_the_same_commands_give_the_same_bytes() -> None:
         return b''.join(np.asarray(one).tobytes() for one in values)
 
     assert recorded(0.3) == recorded(0.3) != recorded(0.31)
+
+
+# --- TouchPlugin --------------------------------------------------------------------------------
+
+def falling(touch: world.Plugin) -> tuple[Simulation, Any]:
+    """A box 5 mm over the ground, which it touches after 32 ms."""
+    own = sensor('contact', contact_collisions=('collision',))
+    box = model('box', [link('link', world.Box((0.2, 0.2, 0.2)))], pose(z=0.105),
+                sensors=(own,), plugins=(touch,))
+    simulation, drives = started(ground(), box)
+    return simulation, drives[0]
+
+
+def touched_at_ms(simulation: Simulation, touch: Any, until_ms: int) -> list[int]:
+    found = []
+    while simulation.time_ns < until_ms * MS:
+        simulation.step(10)
+        if touch.update(simulation.time_ns):
+            found.append(simulation.time_ns // MS)
+    return found
+
+
+def test_a_touch_is_told_once_after_its_time() -> None:
+    touching = plugin('TouchPlugin', target='ground', time=0.5, enabled='true')
+    simulation, touch = falling(touching)
+    assert touch.topic == '/box/touched' and touch.enable_service == '/box/enable'
+    told = touched_at_ms(simulation, touch, 2000)
+    assert len(told) == 1 and 530 <= told[0] <= 700  # it may bounce at first
+    touch.enable(True)
+    assert touched_at_ms(simulation, touch, 3000) == [2510]
+
+
+@pytest.mark.parametrize('parameters', [
+    {'target': 'wall', 'time': 0.1, 'enabled': 'true'}, {'target': 'ground', 'time': 0.1},
+    {'target': 'box', 'time': 0.1, 'enabled': 'true'},
+])
+def test_what_is_no_touch(parameters: dict[str, Any]) -> None:
+    assert touched_at_ms(*falling(plugin('TouchPlugin', **parameters)), 1000) == []
+
+
+def test_a_break_starts_the_time_again() -> None:
+    touching = plugin('TouchPlugin', target='ground', time=0.5, enabled='true')
+    simulation, touch = falling(touching)
+    assert touched_at_ms(simulation, touch, 400) == []
+    simulation.set_pose('box', pose(z=0.2))
+    told = touched_at_ms(simulation, touch, 2000)
+    assert len(told) == 1 and told[0] > 1000
+
+
+def test_mistakes_about_a_touch() -> None:
+    bare = model('box', [link('link', world.Box((0.2, 0.2, 0.2)))], pose(z=0.105),
+                 plugins=(plugin('TouchPlugin', time=-1.0),))
+    with pytest.raises(SpecError) as caught:
+        started(ground(), bare)
+    assert str(caught.value).splitlines() == [
+        'robot.sdf:19:3: TouchPlugin: <target> is missing',
+        'robot.sdf:19:3: TouchPlugin: the model has no contact sensor',
+        'robot.sdf:20:5: TouchPlugin: <time> is -1; it must be above zero',
+    ]

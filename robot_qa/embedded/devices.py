@@ -15,7 +15,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_gz_interfaces.msg import Altimeter, Contacts
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState, LaserScan, MagneticField, NavSatFix, PointCloud2
-from std_msgs.msg import Float64
+from std_msgs.msg import Bool, Float64
+from std_srvs.srv import SetBool
 from tf2_msgs.msg import TFMessage
 
 from robot_qa.embedded import outputs, world
@@ -31,6 +32,7 @@ from robot_qa.embedded.render import Renderer
 from robot_qa.embedded.runner import Runner
 from robot_qa.embedded.sensor_base import Sensor
 from robot_qa.embedded.sensors import make_sensor
+from robot_qa.embedded.touch_plugin import TouchPlugin
 from robot_qa.embedded.world import Model
 from robot_qa.geometry import Poses
 from robot_qa.timebase import NS_PER_S
@@ -73,6 +75,7 @@ class Devices:
         self._publishers: dict[str, list[Publisher]] = {}
         self._parts: dict[str, list[Sensor | Drive]] = {}
         self._commands: dict[str, list[tuple[Any, Callable[[Any], None]]]] = {}
+        self._servers: dict[str, list[Any]] = {}
         self._dropout = 0.0
         self.cameras = CameraTopics(node, self.tick)
 
@@ -120,6 +123,8 @@ class Devices:
         self.cameras.remove(name)
         for publisher in self._publishers.pop(name, []):
             self._node.destroy_publisher(publisher)
+        for service in self._servers.pop(name, []):
+            self._node.destroy_service(service)
         for subscription, _ in self._commands.pop(name, []):
             self._node.destroy_subscription(subscription)
         self._parts.pop(name, None)
@@ -222,6 +227,8 @@ class Devices:
                     now_ns, now.names, (now.positions, now.velocities, now.efforts)))
 
             self._every(name, drive.period_ns, publish)
+        elif isinstance(drive, TouchPlugin):
+            self._add_touch(name, drive, namespace)
         else:
             self._add_poses(name, drive, namespace)
 
@@ -240,6 +247,24 @@ class Devices:
                 [outputs.transform(now_ns, now.frame_id, now.child_frame_id, pose)]))
 
         self._every(name, drive.period_ns, publish)
+
+    def _add_touch(self, name: str, plugin: TouchPlugin, namespace: str) -> None:
+        touched = self._publisher(name, Bool, topic_of(plugin.topic, namespace))
+
+        def enable(request: Any, answer: Any) -> Any:
+            plugin.enable(request.data)
+            answer.success = True
+            return answer
+
+        def update(now_ns: int) -> None:
+            if plugin.update(now_ns):
+                self.tick(now_ns)
+                touched.publish(Bool(data=True))
+
+        service = self._node.create_service(
+            SetBool, topic_of(plugin.enable_service, namespace), enable)
+        self._servers.setdefault(name, []).append(service)
+        self._runner.every(plugin.update_period_ns, update, name)
 
     def _add_poses(self, name: str, drive: PosePublisher, namespace: str) -> None:
         publisher = self._publisher(name, TFMessage, topic_of(drive.topic, namespace))

@@ -7,11 +7,12 @@ from robot_qa.embedded.joint_drives import JointController, JointPositionControl
 from robot_qa.embedded.plugin_parameters import Parameters
 from robot_qa.embedded.publishers import JointStatePublisher, OdometryPublisher, PosePublisher
 from robot_qa.embedded.simulation import Simulation
+from robot_qa.embedded.touch_plugin import TouchPlugin
 from robot_qa.errors import Problem, SpecError
 
 Drive = (
     DiffDrive | JointPositionController | JointController
-    | JointStatePublisher | OdometryPublisher | PosePublisher
+    | JointStatePublisher | OdometryPublisher | PosePublisher | TouchPlugin
 )
 KINDS: dict[str, type[Drive]] = {
     'DiffDrive': DiffDrive,
@@ -20,6 +21,7 @@ KINDS: dict[str, type[Drive]] = {
     'JointStatePublisher': JointStatePublisher,
     'OdometryPublisher': OdometryPublisher,
     'PosePublisher': PosePublisher,
+    'TouchPlugin': TouchPlugin,
 }
 """By the name of a ``world.Plugin``."""
 _NEED_JOINTS = {'DiffDrive', 'JointPositionController', 'JointController', 'JointStatePublisher'}

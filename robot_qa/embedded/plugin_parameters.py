@@ -35,6 +35,17 @@ class Parameters:
         found = self._plugin.find(name)
         return found.text.strip() if found is not None and found.text.strip() else default
 
+    def required_text(self, name: str) -> str:
+        """Return a text that has to be there."""
+        found = self.text(name, '')
+        if not found:
+            self.missing(f'<{name}> is missing')
+        return found
+
+    def missing(self, message: str) -> None:
+        """Note what the plugin lacks."""
+        self.mistake(self._plugin.place, message)
+
     def number(self, name: str, default: float) -> float:
         """Return a number."""
         found = self._plugin.find(name)
