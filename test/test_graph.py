@@ -250,7 +250,7 @@ def test_counts(limits: Spec, looks: list[Entry], verdict: str, value: int) -> N
 
 def test_a_count_names_who_is_too_many() -> None:
     result = only({'topics': {'/scan': {'publishers': 1}}}, steady(SOUND, TWO))
-    assert result.reason == ('2 publishers, exactly 1 publishers wanted; first: 2 publishers: '
+    assert result.reason == ('2 publishers, exactly 1 publisher wanted; first: 2 publishers: '
                              '/ghost, /robot from 1.0 s to the end')
 
 
