@@ -48,6 +48,11 @@ BOX = """<sdf version="1.9"><model name="box"><link name="l">
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     folder = tmp_path_factory.mktemp('room')
     (folder / 'room.sdf').write_text(ROOM)
+    box = folder / 'models' / 'box'
+    box.mkdir(parents=True)
+    (box / 'model.sdf').write_text(BOX)
+    (box / 'model.config').write_text(
+        '<model><name>box</name><sdf version="1.9">model.sdf</sdf></model>')
     with simulator(folder / 'room.sdf', folder, '--paused') as client:
         client.listen('/clock', _type('rosgraph_msgs.msg', 'Clock'))
         yield client
@@ -147,6 +152,12 @@ def test_spawned_in_the_frame_of_another_and_deleted(sim: Client) -> None:
     spawned = _type('simulation_interfaces.srv', 'ResetSimulation').Request.SCOPE_SPAWNED
     done(ask(sim, 'ResetSimulation', 'reset_simulation', scope=spawned))
     assert done(ask(sim, 'GetEntities', 'get_entities')).entities == ['wall', 'ball', 'mast']
+
+
+@pytest.mark.parametrize('uri', ['model://box', 'models/box', 'models/box/model.sdf'])
+def test_spawned_from_the_folder_of_the_world(sim: Client, uri: str) -> None:
+    answer = done(ask(sim, 'SpawnEntity', 'spawn_entity', uri=uri, initial_pose=at(1, 1, 0)))
+    assert answer.entity_name == 'box' and position(sim, 'box') == (1, 1, 0)
 
 
 @pytest.mark.parametrize('request_,code,text', [

@@ -35,9 +35,11 @@ class SimulatorNode(Node):  # type: ignore[misc]
     """A simulation and everything that speaks for it."""
 
     def __init__(
-        self, described: world.World, *, seed: int, real_time_factor: float | None, render: str,
+        self, described: world.World, folder: Path, *, seed: int,
+        real_time_factor: float | None, render: str,
     ) -> None:
         super().__init__('simulator')
+        self.folder = folder
         self.quitting = False
         self.runner = Runner(Simulation(described, seed), 1.0)
         renderer = make_renderer(render)
@@ -136,7 +138,9 @@ def _simulate(given: argparse.Namespace, stop: threading.Event) -> int:
     for problem in described.warnings:
         print(f'warning: {problem}', file=sys.stderr)
     node = SimulatorNode(
-        described, seed=given.seed, real_time_factor=given.real_time_factor, render=given.render)
+        described, given.world.resolve().parent, seed=given.seed,
+        real_time_factor=given.real_time_factor, render=given.render,
+    )
     if not given.paused:
         node.runner.play()
     executor = SingleThreadedExecutor()

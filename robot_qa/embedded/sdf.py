@@ -53,14 +53,15 @@ def load_model(
     """Return a model to spawn, at ``pose`` in the world (that of its own ``<pose>`` if None).
 
     ``source`` is an SDF file, a folder with a ``model.config``, or a text: that of an SDF, or a
-    URI (``model://crate``). ``folder`` is that of the world, where search begins; of a file it is
-    by default the folder above the model's. What is not represented is added to ``warnings``.
+    URI (``model://crate``). ``folder`` is that of the world, where the search and relative paths
+    begin; by default it is ours, and for a file the search begins in the folder above the
+    model's. What is not represented is added to ``warnings``.
     Raises ``SpecError`` with every mistake, ``RobotQaError`` if there is nothing to read.
     """
     reader = Reader()
     is_text = isinstance(source, str) and source.lstrip().startswith('<')
     is_uri = not is_text and '://' in str(source)
-    path = None if is_text or is_uri else Path(source).resolve()
+    path = None if is_text or is_uri else ((folder or Path.cwd()) / source).resolve()
     if folder is None:
         folder = Path.cwd() if path is None else path.parent
         folder = folder.parent if path is not None and path.is_file() else folder

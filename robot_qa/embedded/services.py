@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,6 +47,8 @@ class Host(Protocol):
     """What the services act on."""
 
     runner: Runner
+    folder: Path
+    """That of the world, where models are searched, too."""
 
     def advance_steps(self, count: int) -> None:
         """Take the commands that have come, and do physics steps."""
@@ -120,7 +123,7 @@ class SimulationServices:
             raise Refusal(kind.INVALID_POSE, str(refusal)) from None
         try:
             model = load_model(request.uri or request.resource_string, name=name or None,
-                               pose=pose)
+                               pose=pose, folder=self._host.folder)
         except SpecError as error:
             raise Refusal(kind.RESOURCE_PARSE_ERROR, str(error)) from None
         except RobotQaError as error:
