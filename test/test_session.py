@@ -115,7 +115,7 @@ def test_a_command_that_does_not_exist_is_an_error_with_a_report(tmp_path: Path)
 @pytest.mark.live
 def test_the_timeout_ends_a_run_with_what_was_seen(tmp_path: Path) -> None:
     # Simulated time that stands still never fills the duration.
-    spec = write(tmp_path, duration='1 s', more='timeout: 4 s\nclock: ros')
+    spec = write(tmp_path, duration='1 s', more='timeout: 8 s\nclock: ros')
     _, report = run(spec)
     assert verdicts(report)['run.duration'] == 'INCONCLUSIVE'
     assert 'timeout' in next(c['reason'] for c in report['checks'] if c['name'] == 'run.duration')
