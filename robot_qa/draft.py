@@ -226,7 +226,8 @@ def _timing_lines(
         if jitter.high is not None:
             limit = max(5 * jitter.high, 0.25 * NS_PER_S / high, 5e6)
             yield (f'    jitter: {{{QUANTILE}: {_time(limit)}}}   # seen: '
-                   f'{format_ns(jitter.high)}; five times, at least a quarter of the period and 5 ms')
+                   f'{format_ns(jitter.high)}; five times, at least a quarter of the period '
+                   'and 5 ms')
     yield from _delay_lines(found)
     loss = found['loss.max']
     if loss.value == 0.0 and loss.count >= 8:

@@ -15,8 +15,8 @@ PACKAGE = ROOT / 'robot_qa'
 # From top to bottom: a room imports from itself and from rooms above it. The longest match counts.
 HOUSE = [
     '__init__', 'errors', 'timebase', 'quantities', 'geometry', 'stats', 'spec', 'messages',
-    'probes.batch', 'probes', 'monitors', 'checks', 'scenario', 'panel', 'draft', 'report',
-    'keeper', 'domains', 'processes', 'embedded',
+    'probes.batch', 'probes', 'perception', 'monitors', 'checks', 'scenario', 'panel', 'draft',
+    'report', 'keeper', 'domains', 'processes', 'embedded',
     'run_folder', 'bring_up', 'live_run', 'session', 'examples', 'cli',
 ]
 GUESTS = {
