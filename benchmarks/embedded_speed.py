@@ -24,8 +24,9 @@ from robot_qa.domains import claim_domain
 from robot_qa.embedded.cameras import Camera
 from robot_qa.embedded.diff_drive import DiffDrive
 from robot_qa.embedded.drives import make_drives
+from robot_qa.embedded.picture import Renderer
 from robot_qa.embedded.publishers import JointStatePublisher
-from robot_qa.embedded.render import Renderer, make_renderer
+from robot_qa.embedded.render import make_renderer
 from robot_qa.embedded.runner import Runner
 from robot_qa.embedded.sdf import load_world
 from robot_qa.embedded.sensors import KINDS, make_sensor

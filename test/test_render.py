@@ -14,7 +14,8 @@ pytest.importorskip('mujoco')
 
 from robot_qa.embedded import render, world
 from robot_qa.embedded.images import add_noise, expose
-from robot_qa.embedded.render import Frame, Renderer, make_renderer, why_no_egl
+from robot_qa.embedded.picture import Frame, Renderer
+from robot_qa.embedded.render import make_renderer, why_no_egl
 from robot_qa.embedded.simulation import Simulation
 from robot_qa.errors import RobotQaError
 from robot_qa.geometry import Poses

@@ -6,7 +6,7 @@ import numpy as np
 
 from robot_qa.embedded.images import add_noise, expose
 from robot_qa.embedded.noise import generators
-from robot_qa.embedded.render import Frame, Renderer
+from robot_qa.embedded.picture import Frame, Renderer
 from robot_qa.embedded.simulation import Simulation
 from robot_qa.embedded.world import CameraPart, Noise, Sensor
 from robot_qa.geometry import Poses

@@ -27,8 +27,8 @@ from robot_qa.embedded.drives import Drive, make_drives
 from robot_qa.embedded.fixed_frames import CAMERAS, fixed_frames, frame_of
 from robot_qa.embedded.joint_drives import JointController, JointPositionController
 from robot_qa.embedded.lidar import Lidar
+from robot_qa.embedded.picture import Renderer
 from robot_qa.embedded.publishers import JointStatePublisher, OdometryPublisher, PosePublisher
-from robot_qa.embedded.render import Renderer
 from robot_qa.embedded.runner import Runner
 from robot_qa.embedded.sensor_base import Sensor
 from robot_qa.embedded.sensors import make_sensor

@@ -9,8 +9,8 @@ import numpy as np
 from mujoco.egl import GLContext
 from numpy.typing import NDArray
 
+from robot_qa.embedded.picture import Frame, background, depth_range
 from robot_qa.embedded.pinhole import axes, focal_length
-from robot_qa.embedded.render import Frame, background, depth_range
 from robot_qa.embedded.simulation import Simulation
 from robot_qa.embedded.surfaces import VISUAL_GROUP
 from robot_qa.embedded.world import CameraPart

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_qa.embedded import pinhole
+from robot_qa.embedded.picture import Frame, background, depth_range
 from robot_qa.embedded.ray_casting import Hits, View, cast_to_fronts
 from robot_qa.embedded.ray_shading import albedo, light_on
-from robot_qa.embedded.render import Frame, background, depth_range
 from robot_qa.embedded.simulation import Simulation
 from robot_qa.embedded.world import CameraPart
 from robot_qa.geometry import Floats, Poses
