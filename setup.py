@@ -41,8 +41,8 @@ setup(
     ],
     python_requires='>=3.10',
     install_requires=[
-        'lz4', 'mcap', 'numpy', 'psutil', 'pydantic>=2', 'PyYAML', 'rich', 'rosbags>=0.10',
-        'scipy', 'zstandard',
+        'lz4', 'mcap', 'numpy', 'opencv-python-headless', 'psutil', 'pydantic>=2', 'PyYAML',
+        'rich', 'rosbags>=0.10', 'scipy', 'zstandard',
     ],
     extras_require={
         'ros': wheels('9.1.*', '5.5.*'),
@@ -51,7 +51,7 @@ setup(
         'sim': [
             'mujoco==4.0.0; python_version>="3.11"',
             'mujoco-core==4.0.0; python_version>="3.11"', 'mujoco==3.17.0; python_version<"3.11"',
-            'opencv-python-headless', 'pillow', 'pycollada', 'trimesh',
+            'pillow', 'pycollada', 'trimesh',
         ],
         'test': [
             'hypothesis', 'jsonschema', 'mypy', 'pytest', 'pytest-xdist',
@@ -80,6 +80,11 @@ setup(
             'nodes = robot_qa.monitors.nodes:node_monitors',
             'services = robot_qa.monitors.services:service_monitors',
             'actions = robot_qa.monitors.actions:action_monitors',
+        ],
+        'robot_qa.simulators': [
+            'embedded = robot_qa.simulators.standard:StandardSimulator',
+            'standard = robot_qa.simulators.standard:StandardSimulator',
+            'none = robot_qa.simulators.none:NoSimulator',
         ],
     },
 )

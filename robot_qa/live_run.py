@@ -21,7 +21,7 @@ from robot_qa.messages.typestore import TypeStore
 from robot_qa.panel import Panel, clock_first
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.probes.recorder import Recorder
-from robot_qa.processes import Processes
+from robot_qa.processes import Processes, ProcessSpec
 from robot_qa.report.model import Event, Report
 from robot_qa.report.view import QuietView, View
 from robot_qa.run_folder import Cost, RunFolder, environment, utc_now
@@ -32,6 +32,7 @@ from robot_qa.timebase import NS_PER_S, format_ns
 
 if TYPE_CHECKING:
     from robot_qa.probes.live import LiveProbe
+    from robot_qa.scenario.stage import Stage
 
 SHOW_PERIOD_S = 1.0
 # Under simulation the wall clock bounds a run whose simulated time stands still.
@@ -69,6 +70,7 @@ class Run:
         self._processes: Processes | None = None
         self._recorder: Recorder | None = None
         self._companions: list[Companion] = []
+        self._stage: Stage | None = None
         self._cost = Cost()
         self._ready_s = 0.0
         self._observed = f'observed for {format_ns(self._duration_ns)}'
@@ -93,6 +95,8 @@ class Run:
                 self._fault(stop.check, stop.verdict, stop.reason)
             except RobotQaError as error:
                 self._fault('run', Verdict.ERROR, str(error))
+            if self._stage is not None:
+                self._stage.end()
             return self._conclude(probe)
 
     def _open(self, stack: ExitStack) -> LiveProbe:
@@ -119,6 +123,12 @@ class Run:
         self._companions = live_companions(self._loaded, probe.node, self._store)
         for companion in self._companions:
             stack.callback(companion.close)
+        if self._spec.scenario:
+            from robot_qa.scenario.stage import Stage
+
+            self._stage = Stage(
+                self._loaded, probe.node, self._store, self._duration_ns, self._event)
+            stack.callback(self._stage.close)
         self._event('joined', 'the graph of this shell' if domain is None else f'domain {domain}')
         return probe
 
@@ -129,6 +139,7 @@ class Run:
             self._view.say('attaching to the running graph')
             self._discover(probe)
             self._wait_ready(probe, system)
+            self._prepare_stage({})
             return
         spec_folder = self._loaded.path.parent.absolute()
         logs = (self.folder.path / 'logs').absolute()
@@ -141,8 +152,13 @@ class Run:
             self._event('started', f'{spec.name}, pid {pid}')
         self._wait_ready(probe, system)
         self._discover(probe)
+        self._prepare_stage({spec.name: spec for spec in specs})
         self._ready_s = time.monotonic() - self._begun
         self._event('ready')
+
+    def _prepare_stage(self, specs: dict[str, ProcessSpec]) -> None:
+        if self._stage is not None:
+            self._stage.prepare(self._processes, specs)
 
     def _wait_ready(self, probe: LiveProbe, system: System) -> None:
         ready = system.ready
@@ -190,6 +206,8 @@ class Run:
         if self._options.record:
             self._recorder = Recorder(self.folder.path / 'recording.mcap', self._store)
         self._event('observing')
+        if self._stage is not None:
+            self._stage.begin()
         self._view.say(f'watching {len(self._panel.ros_topics)} topics for '
                        f'{format_ns(self._duration_ns)}')
         shown = self._begun
@@ -206,7 +224,10 @@ class Run:
                     break
                 self._check_processes('run.duration')
                 self._check_timeout()
-            time.sleep(POLL_PERIOD_S)
+            if self._stage is not None:
+                self._stage.wait(POLL_PERIOD_S)
+            else:
+                time.sleep(POLL_PERIOD_S)
         self._event('observed')
 
     def _drain(self, probe: LiveProbe) -> list[Batch]:
@@ -243,8 +264,9 @@ class Run:
         ended = self._processes.poll()
         noted = {result.name for result in self._run_checks}
         mandatory = self._lasting()
+        killed = self._stage.killed if self._stage else set()
         for check, name in mandatory.items():
-            if name in ended and check not in noted:
+            if name in ended and name not in killed and check not in noted:
                 reason = f'ended by itself with code {ended[name].code}; see {ended[name].log}'
                 self._event('exited', f'{name}: {reason}')
                 self._fault(check, Verdict.FAIL, reason)
@@ -317,7 +339,7 @@ class Run:
             ))
             for name in names
         ]
-        return [*results, *known.values()]
+        return [*results, *known.values(), *(self._stage.results() if self._stage else [])]
 
     def _fault(self, check: str, verdict: Verdict, reason: str) -> None:
         self._view.say(f'{verdict.value}  {check}: {reason}')

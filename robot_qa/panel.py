@@ -39,7 +39,11 @@ class Panel:
         for monitor in self._monitors:
             for topic in monitor.topics:
                 self._by_topic[topic].append(monitor)
-        self._sources = {name: loaded.source(path) for name, path in declared_checks(spec)}
+        # What a scenario came to is said by whoever plays it.
+        self._sources = {
+            name: loaded.source(path) for name, path in declared_checks(spec)
+            if path[0] != 'scenario'
+        }
         self._broken: dict[int, str] = {}
         self._results: dict[str, CheckResult] = {}
         self._next_turn: dict[int, float] = {}

@@ -17,6 +17,7 @@ from robot_qa.report.model import Report
 from robot_qa.run_folder import Cost, RunFolder, environment, utc_now
 from robot_qa.spec.graph import graph_interest
 from robot_qa.spec.loader import LoadedSpec
+from robot_qa.spec.model import declared_checks
 from robot_qa.timebase import NS_PER_S
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def check_recording(
         while not probe.done:
             panel.update(clock_first(probe.drain()))
         seen = probe.observation()
-        results = [*_recorded_checks(probe.session), *panel.results(seen, final=True)]
+        recorded = _recorded_checks(probe.session)
+        results = [
+            *recorded, *_unplayed(loaded, recorded), *panel.results(seen, final=True)]
     finally:
         probe.close()
     report = folder.write(
@@ -118,6 +121,17 @@ def draft_live(name: str, duration_ns: int) -> str:
 
 def _topics_of(loaded: LoadedSpec) -> list[str]:
     return Panel(loaded, TypeStore()).topics
+
+
+def _unplayed(loaded: LoadedSpec, recorded: list[CheckResult]) -> list[CheckResult]:
+    """Return the checks on a scenario of which the recording says nothing."""
+    known = {result.name for result in recorded}
+    return [
+        CheckResult(name, Verdict.INCONCLUSIVE, 'the recording does not say what of the scenario '
+                    'was played', loaded.source(place))
+        for name, place in declared_checks(loaded.spec)
+        if place[0] == 'scenario' and name not in known
+    ]
 
 
 def _recorded_checks(session: Any) -> list[CheckResult]:

@@ -15,16 +15,17 @@ PACKAGE = ROOT / 'robot_qa'
 # From top to bottom: a room imports from itself and from rooms above it. The longest match counts.
 HOUSE = [
     '__init__', 'errors', 'timebase', 'quantities', 'geometry', 'stats', 'spec', 'messages',
-    'probes.batch', 'probes', 'perception', 'monitors', 'checks', 'scenario', 'panel', 'draft',
-    'report', 'keeper', 'domains', 'processes', 'embedded',
+    'probes.batch', 'probes', 'perception', 'monitors', 'checks', 'simulators',
+    'panel', 'draft', 'report', 'keeper', 'domains', 'processes', 'embedded', 'scenario',
     'run_folder', 'bring_up', 'live_run', 'session', 'examples', 'cli',
 ]
 GUESTS = {
     'rclpy': {
         'probes.live', 'probes.qos', 'probes.graph', 'probes.nodes', 'probes.caller',
-        'probes.goals', 'scenario.relay',
-        'simulators.standard', 'embedded.node', 'embedded.devices', 'embedded.services',
-        'embedded.settings', 'embedded.camera_topics', 'instrument', 'integration', 'examples',
+        'probes.goals', 'probes.clock', 'scenario.graph_actor', 'scenario.stage',
+        'simulators.asking', 'simulators.standard', 'embedded.node', 'embedded.devices',
+        'embedded.services', 'embedded.settings', 'embedded.camera_topics',
+        'instrument', 'integration', 'examples',
     },
     'mujoco': {'embedded'},
     'gz': {'simulators.gazebo'},

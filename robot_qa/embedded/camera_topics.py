@@ -13,10 +13,11 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from vision_msgs.msg import Detection2DArray, Detection3DArray
 
 from robot_qa.embedded import outputs, truth_messages
-from robot_qa.embedded.boxes import boxes_3d, colored_map, detections, intrinsics, labels_map
+from robot_qa.embedded.boxes import boxes_3d, colored_map, detections, labels_map
 from robot_qa.embedded.cameras import Camera
 from robot_qa.embedded.fixed_frames import frame_of, optical_frame_of
 from robot_qa.embedded.picture import Frame
+from robot_qa.embedded.pinhole import intrinsics
 from robot_qa.embedded.runner import Runner
 from robot_qa.embedded.world import Model, World
 

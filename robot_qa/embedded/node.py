@@ -26,7 +26,7 @@ from robot_qa.embedded.render import make_renderer
 from robot_qa.embedded.runner import Runner
 from robot_qa.embedded.sdf import load_world
 from robot_qa.embedded.services import SimulationServices
-from robot_qa.embedded.settings import Settings
+from robot_qa.embedded.settings import Pushes, Settings
 from robot_qa.embedded.simulation import Simulation
 from robot_qa.errors import RobotQaError
 
@@ -53,6 +53,7 @@ class SimulatorNode(Node):  # type: ignore[misc]
             'wind': list(map(float, described.wind)),
         }
         self._settings = Settings(self, defaults, self._apply)
+        self._pushes = Pushes(self, self.runner.simulation)
         self._standard = SimulationServices(self, self)
 
     def work(self) -> float:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+
+from robot_qa.embedded.simulation import Simulation
+from robot_qa.errors import RobotQaError
+from robot_qa.timebase import NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -75,3 +81,80 @@ class Settings:
         for parameter in parameters:
             if parameter.name in names:
                 self._apply(parameter.name, self[parameter.name])
+
+
+PUSH = 'push'
+PUSH_TEXT = (
+    'JSON: {"entity": NAME, "link": NAME, "force": [x, y, z] in N, "torque": [x, y, z] in Nm, '
+    '"duration": simulated s}; without a link the canonical one, without a duration until the '
+    'next push of the link'
+)
+ENDLESS_NS = 2**62
+
+
+@dataclass(frozen=True)
+class _Push:
+    entity: str
+    link: str
+    force: list[float]
+    torque: list[float]
+    duration_ns: int | None
+
+
+class Pushes:
+    """Declares the parameter ``push``: setting it pushes a link at its centre of mass.
+
+    A link has one push at a time; the next one replaces it, and one of zeros ends it. A reset ends
+    all.
+    """
+
+    def __init__(self, node: Node, simulation: Simulation) -> None:
+        self._simulation = simulation
+        node.declare_parameter(PUSH, '', ParameterDescriptor(description=PUSH_TEXT))
+        node.add_on_set_parameters_callback(self._check)
+        node.add_post_set_parameters_callback(self._changed)
+
+    def _check(self, parameters: list[Parameter]) -> SetParametersResult:
+        for parameter in parameters:
+            if parameter.name == PUSH and parameter.value:
+                try:
+                    self._read(parameter.value)
+                except RobotQaError as error:
+                    return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _changed(self, parameters: list[Parameter]) -> None:
+        simulation = self._simulation
+        for parameter in parameters:
+            if parameter.name != PUSH or not parameter.value:
+                continue
+            push = self._read(parameter.value)
+            simulation.release(push.entity, push.link)
+            if any(push.force) or any(push.torque):
+                until = ENDLESS_NS if push.duration_ns is None else (
+                    simulation.time_ns + push.duration_ns)
+                simulation.apply_wrench(
+                    push.entity, push.link, np.array(push.force), np.array(push.torque), until)
+
+    def _read(self, text: str) -> _Push:
+        """Return what a text asks for; ``RobotQaError`` if it cannot be done."""
+        try:
+            given = json.loads(text)
+            model = self._simulation.model_of(given.pop('entity'))
+            link = given.pop('link', '') or model.canonical_link or model.links[0].name
+            force, torque = (
+                [float(one) for one in given.pop(name, (0, 0, 0))] for name in ('force', 'torque'))
+            duration = given.pop('duration', None)
+            duration_ns = None if duration is None else round(float(duration) * NS_PER_S)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            raise RobotQaError(f'"{text}" is no push, which is {PUSH_TEXT}') from error
+        if given:
+            raise RobotQaError(f'a push has no {", ".join(given)}; it is {PUSH_TEXT}')
+        if any(len(one) != 3 or not all(map(math.isfinite, one)) for one in (force, torque)):
+            raise RobotQaError('force and torque of a push need three finite numbers')
+        if duration_ns is not None and duration_ns <= 0:
+            raise RobotQaError('a push needs a duration above 0')
+        if model.static:
+            raise RobotQaError(f'"{model.name}" is static: nothing can push it')
+        self._simulation.body_id(model.name, link)
+        return _Push(model.name, link, force, torque, duration_ns)

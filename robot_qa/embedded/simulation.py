@@ -141,6 +141,11 @@ class Simulation(Bodies):
             _Wrench(model, link, np.array(force, float), np.array(torque, float), until_ns)
         )
 
+    def release(self, model: str, link: str) -> None:
+        """End all pushes of a link."""
+        self._data.xfrc_applied[self.body_id(model, link)] = 0.0
+        self._wrenches = [one for one in self._wrenches if (one.model, one.link) != (model, link)]
+
     @property
     def light_scale(self) -> float:
         """By how much all light is scaled; the lights of ``model`` have it in them."""

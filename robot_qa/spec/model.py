@@ -22,6 +22,13 @@ from robot_qa.spec.logs import Diagnostics, Logs
 from robot_qa.spec.marks import KeyPath
 from robot_qa.spec.parts import Finding, Limits, Part, wrong, wrong_all
 from robot_qa.spec.rules import Rule
+from robot_qa.spec.scenario import Step
+from robot_qa.spec.scenario_order import (
+    expectation_findings,
+    name_of,
+    order_findings,
+    process_findings,
+)
 from robot_qa.spec.schema import for_editors
 from robot_qa.spec.services import Action, Service
 from robot_qa.spec.system import System
@@ -36,6 +43,7 @@ from robot_qa.spec.values import (
     RosName,
     Scalar,
     Texts,
+    Whole,
 )
 
 
@@ -157,6 +165,10 @@ class TestSpec(Part):
     """Checks by service."""
     actions: dict[RosName, Action] = Field(default_factory=dict)
     """Checks by action."""
+    seed: Whole = 0
+    """From which random times and faults are drawn; 0 if left out."""
+    scenario: list[Step] = Field(default_factory=list)
+    """What goes wrong during the run, and when."""
 
     @property
     def on_ros_time(self) -> bool:
@@ -253,6 +265,25 @@ class TestSpec(Part):
             raise wrong_all(found)
         return nodes
 
+    @field_validator('scenario')
+    @classmethod
+    def _steps_fit(cls, steps: list[Step], info: ValidationInfo) -> list[Step]:
+        found: list[Finding] = []
+        if 'duration' in info.data:
+            found += order_findings(steps, info.data['duration'])
+        if 'system' in info.data:
+            found += process_findings(steps, info.data['system'])
+        if found:
+            raise wrong_all(found)
+        return steps
+
+    @model_validator(mode='after')
+    def _expected_checks_are_there(self) -> TestSpec:
+        names = [name for name, _ in _declared_elsewhere(self)]
+        if found := list(expectation_findings(self.scenario, names)):
+            raise wrong_all([(('scenario', *path), reason) for path, reason in found])
+        return self
+
     @model_validator(mode='after')
     def _early_end_has_a_least_duration(self) -> TestSpec:
         if self.stop_when_decided and self.min_duration is None:
@@ -262,14 +293,28 @@ class TestSpec(Part):
 
     @model_validator(mode='after')
     def _has_checks(self) -> TestSpec:
-        if next(declared_checks(self), None) is None:
+        if next(_declared_elsewhere(self), None) is None:
             raise wrong('nothing is checked; write at least one check under "topics", "rules", '
                         '"nodes", "graph", "services", "actions", "tf", "logs" or "diagnostics"')
         return self
 
 
 def declared_checks(spec: TestSpec) -> Iterator[tuple[str, KeyPath]]:
-    """Yield the dotted name of every check and its path in the spec."""
+    """Yield the dotted name of every check and its path in the spec.
+
+    Each step of a scenario is one, scenario.NAME or scenario.0, and so is all that it expects.
+    """
+    yield from _declared_elsewhere(spec)
+    for index, step in enumerate(spec.scenario):
+        name, path = f'scenario.{name_of(spec.scenario, index)}', ('scenario', index)
+        yield name, path
+        for key in ('recovers', 'holds_during', 'expected_to_fail'):
+            if getattr(step, key) is not None:
+                yield f'{name}.{key}', (*path, key)
+
+
+def _declared_elsewhere(spec: TestSpec) -> Iterator[tuple[str, KeyPath]]:
+    """Yield the checks that hold with or without a scenario."""
     for part in ('topics', 'nodes', 'graph', 'services', 'actions', 'tf', 'logs', 'diagnostics'):
         for path in _leaves(getattr(spec, part), (part,)):
             yield '.'.join(map(str, path)), path

@@ -1,0 +1,223 @@
+"""Plays a scenario: begins what is due, looks after it, takes it back, and says how it went.
+
+It waits for nothing by itself; ``work`` is called again and again with the time of the run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from robot_qa.checks import CheckResult, Verdict
+from robot_qa.scenario.plan import Agenda, Due
+from robot_qa.spec.scenario import Outcome, Step
+from robot_qa.spec.scenario_order import name_of
+from robot_qa.timebase import NS_PER_S, format_ns
+
+# At the end of the run, on the wall clock: for what is under way, and for each undo.
+PATIENCE_S = 10.0
+PAUSE_S = 0.005
+NEVER = {
+    'when': 'its condition was never true', 'after': 'what it waits for never came',
+}
+Note = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How an action went; ``undo`` begins what takes it back, if anything can and has to."""
+
+    ok: bool
+    detail: str = ''
+    undo: Callable[[], Doing] | None = None
+
+
+class Doing(Protocol):
+    """An action under way."""
+
+    def poll(self) -> Done | None:
+        """Go on as far as is possible without waiting; return how it went once it is over."""
+
+
+class Actor(Protocol):
+    """Carries out actions of some kinds."""
+
+    def lack(self, step: Step) -> str | None:
+        """Return why this step cannot be carried out here; None if it can."""
+
+    def begin(self, step: Step) -> Doing:
+        """Begin the action of a step."""
+
+
+class Gradual:
+    """An action that is written as a generator, which yields wherever it has to wait."""
+
+    def __init__(self, work: Generator[None, None, Done]) -> None:
+        self._work = work
+        self._done: Done | None = None
+        self.poll()
+
+    def poll(self) -> Done | None:
+        """Go on to the next wait."""
+        if self._done is None:
+            try:
+                next(self._work)
+            except StopIteration as end:
+                self._done = end.value
+        return self._done
+
+
+@dataclass
+class _Course:
+    """What became of a step: how often it was done, how late, and what failed."""
+
+    done: int = 0
+    undone: int = 0
+    latest_ns: int = 0
+    failures: list[str] = field(default_factory=list)
+    lacking: str | None = None
+
+
+@dataclass
+class _Work:
+    due: Due
+    doing: Doing
+
+
+class Player:
+    """Plays the steps of one run.
+
+    ``actors`` are by the kind of action; a kind without one is lacking. ``note`` takes an event
+    and its detail for the timeline.
+    """
+
+    def __init__(
+        self, steps: list[Step], agenda: Agenda, actors: Mapping[str, Actor], note: Note,
+    ) -> None:
+        self._steps = steps
+        self._agenda = agenda
+        self._actors = actors
+        self._note = note
+        self._courses = [_Course() for _ in steps]
+        self._works: list[_Work] = []
+        # What was done and can be taken back, by step and occurrence.
+        self._undos: dict[tuple[int, int], Callable[[], Doing]] = {}
+        self._now_ns = 0
+
+    def check(self) -> None:
+        """Look before the start at what cannot be carried out, and note it."""
+        for index, step in enumerate(self._steps):
+            actor = self._actors.get(step.kind)
+            if step.when is not None:
+                lack: str | None = 'a trigger by "when" cannot be played yet'
+            elif actor is None:
+                lack = f'{step.kind}: nothing here can do it yet'
+            else:
+                lack = actor.lack(step)
+            if lack is not None:
+                self._courses[index].lacking = lack
+                self._note('cannot', f'{name_of(self._steps, index)}: {lack}')
+
+    def work(self, now_ns: int) -> None:
+        """Begin what is due at ``now_ns`` after the start, and look after what is under way."""
+        self._now_ns = max(now_ns, self._now_ns)
+        self._obey(self._agenda.tick(self._now_ns))
+        for work in list(self._works):
+            done = work.doing.poll()
+            if done is not None:
+                self._works.remove(work)
+                self._take_note(work.due, done)
+
+    def end(self) -> None:
+        """Take back everything that is still in effect, the latest first, each to its end."""
+        self._wait_for_all()
+        for due in self._agenda.end(self._now_ns):
+            self._obey([due])
+            self._wait_for_all()
+
+    def results(self, sources: Mapping[str, str]) -> list[CheckResult]:
+        """Return a check per step, and one for each of its expectations."""
+        found = []
+        for index, step in enumerate(self._steps):
+            name = f'scenario.{name_of(self._steps, index)}'
+            verdict, reason = self._judge(index, step)
+            found.append(CheckResult(name, verdict, reason, sources[name]))
+            for key in ('recovers', 'holds_during', 'expected_to_fail'):
+                if getattr(step, key) is not None:
+                    found.append(CheckResult(
+                        f'{name}.{key}', Verdict.INCONCLUSIVE,
+                        'not judged: this version judges checks over the whole run only',
+                        sources[f'{name}.{key}'],
+                    ))
+        return found
+
+    def _judge(self, index: int, step: Step) -> tuple[Verdict, str]:
+        course = self._courses[index]
+        if course.lacking is not None:
+            return Verdict.INCONCLUSIVE, course.lacking
+        if course.failures:
+            times = f' ({len(course.failures)} times)' if len(course.failures) > 1 else ''
+            return Verdict.ERROR, f'{course.failures[0]}{times}'
+        if not course.done:
+            return Verdict.INCONCLUSIVE, NEVER.get(step.trigger, 'the run ended before it was due')
+        times = f'{course.done} times' if course.done > 1 else 'once'
+        back = f'{course.undone} times' if course.undone > 1 else 'once'
+        taken = f', undone {back}' if course.undone else ''
+        return Verdict.PASS, f'done {times}, at most {format_ns(course.latest_ns)} late{taken}'
+
+    def _obey(self, dues: list[Due]) -> None:
+        for due in dues:
+            late = f'due at {due.time_ns / NS_PER_S:.3f} s, {format_ns(self._late(due))} late'
+            if due.kind == 'skip':
+                self._note('skipped', f'{due.name}: {late}; it still lasts')
+            elif due.kind == 'undo':
+                undo = self._undos.pop((due.step, due.occurrence), None)
+                if undo is not None:
+                    self._note('undoing', f'{due.name}: {late}')
+                    self._works.append(_Work(due, undo()))
+            elif self._courses[due.step].lacking is None:
+                course = self._courses[due.step]
+                course.latest_ns = max(course.latest_ns, self._late(due))
+                self._note('doing', f'{due.name}: {late}')
+                step = self._steps[due.step]
+                self._works.append(_Work(due, self._actors[step.kind].begin(step)))
+
+    def _late(self, due: Due) -> int:
+        return max(0, self._now_ns - due.time_ns)
+
+    def _take_note(self, due: Due, done: Done) -> None:
+        course = self._courses[due.step]
+        detail = f'{due.name}: {done.detail}' if done.detail else due.name
+        if not done.ok:
+            what = 'cannot be undone' if due.kind == 'undo' else 'failed'
+            course.failures.append(f'{what}: {done.detail}')
+            self._note(what, detail)
+        else:
+            self._note('undone' if due.kind == 'undo' else 'done', detail)
+        if due.kind == 'undo':
+            course.undone += done.ok
+            if not done.ok:
+                return
+        else:
+            course.done += done.ok
+            if done.undo is not None:
+                self._undos[due.step, due.occurrence] = done.undo
+        outcome: Outcome = 'failed' if not done.ok else 'ended' if due.kind == 'undo' else 'done'
+        self._obey(self._agenda.finished(due.name, outcome, self._now_ns))
+        if outcome == 'done' and self._steps[due.step].ends_itself:
+            self._obey(self._agenda.finished(due.name, 'ended', self._now_ns))
+
+    def _wait_for_all(self) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while self._works and time.monotonic() < deadline:
+            for work in list(self._works):
+                done = work.doing.poll()
+                if done is not None:
+                    self._works.remove(work)
+                    self._take_note(work.due, done)
+            time.sleep(PAUSE_S)
+        for work in self._works:
+            self._take_note(work.due, Done(False, f'not over after {PATIENCE_S:g} s'))
+        self._works.clear()

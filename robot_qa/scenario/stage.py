@@ -1,0 +1,108 @@
+"""A scenario in a live run: its clock, and who carries out which action."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from robot_qa.checks import CheckResult
+from robot_qa.messages.typestore import TypeStore
+from robot_qa.probes.clock import ClockReader
+from robot_qa.processes import Processes, ProcessSpec
+from robot_qa.scenario import graph_actor, process_actor, simulator_actor
+from robot_qa.scenario.plan import Agenda
+from robot_qa.scenario.player import Actor, Note, Player
+from robot_qa.simulators.base import Simulator, make_simulator
+from robot_qa.spec.loader import LoadedSpec
+from robot_qa.spec.model import declared_checks
+from robot_qa.timebase import NS_PER_S
+
+PAUSE_S = 0.004
+
+
+class Stage:
+    """Plays the scenario of a spec on a live system."""
+
+    def __init__(
+        self, loaded: LoadedSpec, node: Any, store: TypeStore, duration_ns: int, note: Note,
+    ) -> None:
+        """Take a node that no executor spins."""
+        self._loaded = loaded
+        self._node = node
+        self._store = store
+        self._duration_ns = duration_ns
+        self._note = note
+        self._clock = ClockReader(node) if loaded.spec.on_ros_time else None
+        self._start_ns: int | None = None
+        self._simulator: Simulator | None = None
+        self._processes: process_actor.ProcessActor | None = None
+        self._player: Player | None = None
+
+    @property
+    def killed(self) -> set[str]:
+        """The processes whose end is the scenario's doing."""
+        return self._processes.killed if self._processes else set()
+
+    def prepare(self, processes: Processes | None, specs: Mapping[str, ProcessSpec]) -> None:
+        """Find the simulator, and make everything that others have to discover in time."""
+        spec = self._loaded.spec
+        actors: dict[str, Actor] = dict.fromkeys(
+            graph_actor.KINDS, graph_actor.GraphActor(self._node, self._store))
+        simulated = {step.kind for step in spec.scenario} & set(simulator_actor.KINDS)
+        if simulated:
+            system = spec.system
+            backend = system.simulator.backend if system and system.simulator else 'none'
+            self._simulator = make_simulator(backend, self._node)
+            connecting = self._simulator.connect()
+            while (outcome := connecting.poll()) is None:
+                time.sleep(PAUSE_S)
+            self._note('simulator', outcome.detail)
+            folder = self._loaded.path.parent.absolute()
+            actors |= dict.fromkeys(
+                simulated, simulator_actor.SimulatorActor(self._simulator, folder))
+        if processes is not None:
+            self._processes = process_actor.ProcessActor(processes, specs)
+            actors |= dict.fromkeys(process_actor.KINDS, self._processes)
+        agenda = Agenda(spec.scenario, self._duration_ns, spec.seed)
+        self._player = Player(spec.scenario, agenda, actors, self._note)
+        self._player.check()
+
+    def begin(self) -> None:
+        """Let the time of the scenario begin now."""
+        self._start_ns = self._time_ns()
+
+    def wait(self, seconds: float) -> None:
+        """Play for so long on the wall clock."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            now_ns = self._time_ns()
+            if now_ns is not None and self._player is not None:
+                if self._start_ns is None:
+                    self._start_ns = now_ns
+                self._player.work(now_ns - self._start_ns)
+            time.sleep(min(left, PAUSE_S))
+
+    def end(self) -> None:
+        """Take back what is still in effect."""
+        if self._player is not None and self._start_ns is not None:
+            self._player.end()
+
+    def close(self) -> None:
+        """Leave the simulator."""
+        if self._simulator is not None:
+            self._simulator.close()
+
+    def results(self) -> list[CheckResult]:
+        """Return the checks on the scenario itself."""
+        if self._player is None:
+            return []
+        return self._player.results({
+            name: self._loaded.source(place)
+            for name, place in declared_checks(self._loaded.spec)
+        })
+
+    def _time_ns(self) -> int | None:
+        if self._clock is not None:
+            return self._clock.now_ns()
+        return int(time.monotonic() * NS_PER_S)

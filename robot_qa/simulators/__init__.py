@@ -1,0 +1,1 @@
+"""One adapter for each way to talk to a simulator, all behind one protocol."""

@@ -1,0 +1,107 @@
+"""A scenario on the embedded simulator: done, noted, taken back, and its effects are seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from simulator_client import ROOT
+
+pytest.importorskip('mujoco')
+pytestmark = pytest.mark.live
+
+SPEC = """robot_qa: 1
+name: scenario
+duration: 8 s
+system:
+  simulator: {backend: embedded, world: worlds/empty.sdf, real_time_factor: 2}
+  processes:
+    - name: patrol
+      command: [python3, -m, robot_qa.examples.patrol, --waypoints, '20,0',
+                --ros-args, -p, 'use_sim_time:=true']
+  ready: {timeout: 60 s, topics: [/odom, /scan, /cmd_vel]}
+topics:
+  /cmd_vel: {basis: arrival, gap: {max: 400 ms}}       # wall time: 0.8 s of the simulation
+  /scan: {fields: {ranges: {min: 1.0}}}                # no wall is that near
+nodes:
+  /simulator: {parameters: {light_scale: {equals: 1.0}}}
+scenario:
+  - {name: dark, at: 1 s, for: 3 s, light: {scale: 0.5}}
+  - name: wall
+    at: 1 s
+    spawn: {name: wall, model: worlds/models/crate_small, frame: patrol_robot,
+            pose: {xyz: [0.9, 0, 0.3]}}
+  - {name: opened, after: wall, delay: 1 s, remove: wall}
+  - {name: asleep, at: 4500 ms, for: 2 s, stop: patrol}
+  - {name: ask, every: 2 s, call: {service: /patrol/status, type: std_srvs/srv/Trigger}}
+  - {name: ghost, at: 2 s, remove: nobody}
+  - {name: never, after: ghost, light: {scale: 0.1}}
+"""
+
+
+@pytest.fixture(scope='module')
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp('scenario')
+    shutil.copytree(ROOT / 'worlds', folder / 'worlds')
+    spec = folder / 'scenario.qa.yaml'
+    spec.write_text(SPEC)
+    out = folder / 'out'
+    done = subprocess.run(
+        [sys.executable, '-m', 'robot_qa.cli', 'run', spec, '--out', out, '--record', '--quiet'],
+        cwd=ROOT, text=True, capture_output=True, timeout=120, check=False,
+    )
+    assert done.returncode == 4, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads((out / 'report.json').read_text())
+    found['out'], found['spec'] = out, spec
+    return found
+
+
+def verdicts(report: dict[str, Any]) -> dict[str, str]:
+    return {check['name']: check['verdict'] for check in report['checks']}
+
+
+def test_each_step_has_its_verdict(report: dict[str, Any]) -> None:
+    found = {name: verdict for name, verdict in verdicts(report).items()
+             if name.startswith('scenario.')}
+    assert found == {
+        'scenario.dark': 'PASS', 'scenario.wall': 'PASS', 'scenario.opened': 'PASS',
+        'scenario.asleep': 'PASS', 'scenario.ask': 'PASS', 'scenario.ghost': 'ERROR',
+        'scenario.never': 'INCONCLUSIVE',
+    }
+    line = 1 + SPEC[:SPEC.index('name: ghost')].count('\n')
+    ghost = next(one for one in report['checks'] if one['name'] == 'scenario.ghost')
+    assert 'nobody' in ghost['reason'] and ghost['source'].endswith(f':{line}:5')
+
+
+def test_the_effects_are_seen_by_the_checks_that_should_see_them(report: dict[str, Any]) -> None:
+    red = {name for name, verdict in verdicts(report).items()
+           if verdict == 'FAIL' and not name.startswith('scenario.')}
+    assert red == {
+        'topics./cmd_vel.gap.max', 'topics./scan.fields.ranges.min',
+        'nodes./simulator.parameters.light_scale.equals',
+    }
+
+
+def test_the_timeline_tells_what_was_done_and_undone(report: dict[str, Any]) -> None:
+    told = [(event['event'], event['detail'].partition(':')[0]) for event in report['timeline']]
+    for pair in (('done', 'dark'), ('undone', 'dark'), ('done', 'wall'), ('done', 'opened'),
+                 ('done', 'asleep'), ('undone', 'asleep'), ('failed', 'ghost')):
+        assert pair in told
+    assert told.index(('done', 'dark')) < told.index(('undone', 'dark'))
+    lines = (report['out'] / 'timeline.jsonl').read_text().splitlines()
+    assert [json.loads(line)['event'] for line in lines] == [event for event, _ in told]
+
+
+def test_the_recording_says_the_same_of_the_scenario(report: dict[str, Any]) -> None:
+    out = report['out'].parent / 'again'
+    subprocess.run(
+        [sys.executable, '-m', 'robot_qa.cli', 'check', report['spec'],
+         report['out'] / 'recording.mcap', '--out', out, '--quiet'],
+        cwd=ROOT, capture_output=True, timeout=120, check=False,
+    )
+    assert verdicts(json.loads((out / 'report.json').read_text())) == verdicts(report)
