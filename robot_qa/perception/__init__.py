@@ -1,0 +1,1 @@
+"""Accuracy of perception models; knows neither ROS nor time."""
