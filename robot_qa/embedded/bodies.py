@@ -216,6 +216,9 @@ class Bodies:
 
         An accelerometer measures this minus the gravity.
         """
+        if self.model.body_weldid[self.body_id(model, link)] == 0:
+            # Before version 4 MuJoCo leaves out the gravity here.
+            return np.zeros(3)
         self._newton_euler()
         result, kind = np.zeros(6), mujoco.mjtObj.mjOBJ_XBODY
         mujoco.mj_objectAcceleration(

@@ -144,7 +144,12 @@ def _add_model(building: Building, described: world.World, model: world.Model) -
             gravcomp=float(not link.gravity),
         )
         bodies[link.name] = body
-        if not model.static:
+        if model.static:
+            # Or else MuJoCo takes the body's place for that of its inertia, and before version 4
+            # its rays then miss what is turned.
+            body.explicitinertial, body.mass = True, 0.0
+            body.ipos, body.iquat = (0, 0, 0), (1, 0, 0, 0)
+        else:
             _set_inertia(building, model, body, link)
         if root_moves and not link.kinematic:
             body.add_freejoint(name=f'{body.name}//free')
