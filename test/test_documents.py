@@ -23,6 +23,8 @@ SPECS = [
 def test_a_complete_spec_in_a_document_is_valid(page: str, text: str, tmp_path: Path) -> None:
     spec = tmp_path / 'document.qa.yaml'
     spec.write_text(text)
+    (tmp_path / 'worlds').mkdir()
+    (tmp_path / 'worlds' / 'warehouse.sdf').touch()  # which the documents name
     load_spec(spec)
 
 
