@@ -16,7 +16,9 @@ from robot_qa.embedded.surfaces import VISUAL_GROUP
 from robot_qa.embedded.world import CameraPart
 from robot_qa.geometry import Floats, Poses
 
-SHADOW_PIXELS = 1024
+# Shadows are half of the work, so small pictures get a coarser map of them.
+SHADOW_PIXELS = {320: 512, 1280: 1024}
+FINEST_SHADOW_PIXELS = 2048
 NEAREST = 0.001
 """As a share of near: what depth images can tell from nothing."""
 SEGMENT = (mujoco.mjtRndFlag.mjRND_SEGMENT, mujoco.mjtRndFlag.mjRND_IDCOLOR)
@@ -87,7 +89,7 @@ class GlRenderer:
             if self._context is not None:
                 self._context.free()
             model.vis.quality.offsamples = 0
-            model.vis.quality.shadowsize = SHADOW_PIXELS
+            model.vis.quality.shadowsize = _shadow_pixels(simulation, camera)
             self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
             self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
             mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
@@ -140,6 +142,17 @@ class GlRenderer:
         table[0] = -1
         found: NDArray[np.int32] = table[color.astype(np.int32) @ (1, 1 << 8, 1 << 16)]
         return found
+
+
+def _shadow_pixels(simulation: Simulation, camera: CameraPart) -> int:
+    """Return the size of the shadow map for the widest camera of a world."""
+    widest = max(
+        (sensor.camera.width for name in simulation.names()
+         for sensor in simulation.model_of(name).sensors if sensor.camera is not None),
+        default=0,
+    )
+    fitting = (size for width, size in SHADOW_PIXELS.items() if max(widest, camera.width) <= width)
+    return next(fitting, FINEST_SHADOW_PIXELS)
 
 
 def _metres(share: NDArray[np.float32], near: float, far: float) -> Floats:

@@ -12,6 +12,8 @@ FULL_SCALE = 255.0
 
 def expose(color: NDArray[np.uint8], gain: float) -> NDArray[np.uint8]:
     """Return the picture ``gain`` times as bright, clipped; with 1 the same."""
+    if gain == 1.0:
+        return color
     table = np.clip(np.rint(np.arange(256) * gain), 0.0, FULL_SCALE).astype(np.uint8)
     exposed: NDArray[np.uint8] = table[color]
     return exposed
