@@ -146,6 +146,8 @@ class Run:
         specs = [process_spec(process, spec_folder, logs) for process in system.processes]
         if system.simulator is not None:
             specs.insert(0, simulator_spec(system.simulator, spec_folder, logs))
+        if self._stage is not None:
+            specs = self._stage.rewired(specs)
         for spec in specs:
             self._view.say(f'starting {spec.name}')
             pid = self._processes.start(spec)

@@ -28,6 +28,7 @@ system:
 topics:
   /cmd_vel: {basis: arrival, gap: {max: 400 ms}}       # wall time: 0.8 s of the simulation
   /scan: {fields: {ranges: {min: 1.0}}}                # no wall is that near
+  /imu: {type: sensor_msgs/msg/Imu, frame_id: imu_link, stamps: increasing}
 nodes:
   /simulator: {parameters: {light_scale: {equals: 1.0}}}
 scenario:
@@ -39,6 +40,7 @@ scenario:
   - {name: opened, after: wall, delay: 1 s, remove: wall}
   - {name: asleep, at: 4500 ms, for: 2 s, stop: patrol}
   - {name: ask, every: 2 s, call: {service: /patrol/status, type: std_srvs/srv/Trigger}}
+  - {name: renamed, at: 6 s, for: 1 s, fault: {topic: /imu, frame_id: gyro}}
   - {name: ghost, at: 2 s, remove: nobody}
   - {name: never, after: ghost, light: {scale: 0.1}}
 """
@@ -70,8 +72,8 @@ def test_each_step_has_its_verdict(report: dict[str, Any]) -> None:
              if name.startswith('scenario.')}
     assert found == {
         'scenario.dark': 'PASS', 'scenario.wall': 'PASS', 'scenario.opened': 'PASS',
-        'scenario.asleep': 'PASS', 'scenario.ask': 'PASS', 'scenario.ghost': 'ERROR',
-        'scenario.never': 'INCONCLUSIVE',
+        'scenario.asleep': 'PASS', 'scenario.ask': 'PASS', 'scenario.renamed': 'PASS',
+        'scenario.ghost': 'ERROR', 'scenario.never': 'INCONCLUSIVE',
     }
     line = 1 + SPEC[:SPEC.index('name: ghost')].count('\n')
     ghost = next(one for one in report['checks'] if one['name'] == 'scenario.ghost')
@@ -82,7 +84,7 @@ def test_the_effects_are_seen_by_the_checks_that_should_see_them(report: dict[st
     red = {name for name, verdict in verdicts(report).items()
            if verdict == 'FAIL' and not name.startswith('scenario.')}
     assert red == {
-        'topics./cmd_vel.gap.max', 'topics./scan.fields.ranges.min',
+        'topics./cmd_vel.gap.max', 'topics./scan.fields.ranges.min', 'topics./imu.frame_id',
         'nodes./simulator.parameters.light_scale.equals',
     }
 
@@ -90,7 +92,7 @@ def test_the_effects_are_seen_by_the_checks_that_should_see_them(report: dict[st
 def test_the_timeline_tells_what_was_done_and_undone(report: dict[str, Any]) -> None:
     told = [(event['event'], event['detail'].partition(':')[0]) for event in report['timeline']]
     for pair in (('done', 'dark'), ('undone', 'dark'), ('done', 'wall'), ('done', 'opened'),
-                 ('done', 'asleep'), ('undone', 'asleep'), ('failed', 'ghost')):
+                 ('done', 'asleep'), ('undone', 'asleep'), ('undone', 'renamed'), ('failed', 'ghost')):
         assert pair in told
     assert told.index(('done', 'dark')) < told.index(('undone', 'dark'))
     lines = (report['out'] / 'timeline.jsonl').read_text().splitlines()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from robot_qa.checks import CheckResult
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.probes.clock import ClockReader
 from robot_qa.processes import Processes, ProcessSpec
-from robot_qa.scenario import graph_actor, process_actor, simulator_actor
+from robot_qa.scenario import fault_actor, graph_actor, process_actor, simulator_actor
 from robot_qa.scenario.plan import Agenda
 from robot_qa.scenario.player import Actor, Note, Player
 from robot_qa.simulators.base import Simulator, make_simulator
@@ -44,11 +45,29 @@ class Stage:
         """The processes whose end is the scenario's doing."""
         return self._processes.killed if self._processes else set()
 
+    def rewired(self, specs: list[ProcessSpec]) -> list[ProcessSpec]:
+        """Return the processes of the run with relays between publishers and subscribers.
+
+        RobotQaError: it is not known which process publishes a topic with faults.
+        """
+        spec = self._loaded.spec
+        words = fault_actor.remappings(spec)
+        relays = [
+            replace(specs[0], name=fault_actor.node_name(topic), cwd=None,
+                    argv=fault_actor.relay_command(spec, topic))
+            for topic, _ in fault_actor.relays(spec)
+        ] if words else []
+        return [*relays, *(
+            replace(one, argv=(*one.argv, *words.get(one.name, ()))) for one in specs
+        )]
+
     def prepare(self, processes: Processes | None, specs: Mapping[str, ProcessSpec]) -> None:
         """Find the simulator, and make everything that others have to discover in time."""
         spec = self._loaded.spec
         actors: dict[str, Actor] = dict.fromkeys(
             graph_actor.KINDS, graph_actor.GraphActor(self._node, self._store))
+        actors |= dict.fromkeys(
+            fault_actor.KINDS, fault_actor.FaultActor(self._node, self._store))
         simulated = {step.kind for step in spec.scenario} & set(simulator_actor.KINDS)
         if simulated:
             system = spec.system
