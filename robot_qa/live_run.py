@@ -111,7 +111,12 @@ class Run:
             )
         live = import_live()
         wanted = []
-        for name in self._panel.ros_topics:
+        names = set(self._panel.ros_topics)
+        if self._spec.scenario:
+            from robot_qa.scenario.conditions import condition_topics
+
+            names.update(condition_topics(self._spec))
+        for name in sorted(names):
             topic = self._spec.topics.get(name)
             rate = None
             if topic is not None:
@@ -241,6 +246,8 @@ class Run:
     def _take(self, probe: LiveProbe) -> None:
         batches = clock_first(self._drain(probe))
         self._panel.update(batches)
+        if self._stage is not None:
+            self._stage.update(batches)
         if self._recorder is not None:
             for who in probe.newcomers():
                 self._recorder.add_publisher(

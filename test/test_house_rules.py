@@ -23,7 +23,7 @@ GUESTS = {
     'rclpy': {
         'probes.live', 'probes.qos', 'probes.graph', 'probes.nodes', 'probes.caller',
         'probes.goals', 'probes.clock', 'scenario.graph_actor', 'scenario.stage',
-        'scenario.fault_actor',
+        'scenario.fault_actor', 'scenario.relay',
         'simulators.asking', 'simulators.standard', 'embedded.node', 'embedded.devices',
         'embedded.services', 'embedded.settings', 'embedded.camera_topics',
         'instrument', 'integration', 'examples',

@@ -7,12 +7,17 @@ from typing import Any
 
 import pytest
 
+from robot_qa.errors import FieldPathError
+from robot_qa.messages.typestore import TypeStore
+from robot_qa.monitors.base import Context
+from robot_qa.scenario.conditions import ConditionWatch
 from robot_qa.scenario.plan import Agenda
 from robot_qa.scenario.player import Done, Gradual, Player
 from robot_qa.spec.model import TestSpec
+from robot_qa.spec.rules import Condition
 from robot_qa.spec.scenario import Step
-
-MS, S = 1_000_000, 1_000_000_000
+from robot_qa.stats import Confidence
+from samples import MS, START, S, batch, scan
 
 
 class Lamp:
@@ -132,8 +137,6 @@ def test_what_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize('step,reason', [
     ({'at': '1 s', 'light': {'scale': 0.5}}, 'light: it has none'),
     ({'at': '1 s', 'wind': {'velocity': [1, 0, 0]}}, 'wind: nothing here can do it yet'),
-    ({'when': {'/a': 'x > 1'}, 'light': {'scale': 0.5}},
-     'a trigger by "when" cannot be played yet'),
 ])
 def test_what_cannot_be_done_is_known_before_and_not_tried(
     step: dict[str, Any], reason: str,
@@ -144,6 +147,50 @@ def test_what_cannot_be_done_is_known_before_and_not_tried(
     run.until(2000)
     assert run.results()['scenario.0'] == ('INCONCLUSIVE', reason)
     assert run.lamp.scale == 1.0
+
+
+def test_a_condition_starts_a_step_once_it_has_held() -> None:
+    run = Run({'name': 'late', 'when': {'/a': 'x > 1'}, 'holds': '1 s', 'light': {'scale': 0.5}})
+
+    def meanwhile(now: int) -> None:
+        run.player.condition(0, now != 700)
+
+    run.until(3000, meanwhile)
+    # The times are those of the last work: true again since 700 ms.
+    assert run.scales[16:18] == [1.0, 0.5]
+    assert run.results()['scenario.late'][0] == 'PASS'
+
+
+def test_a_condition_that_makes_no_sense_is_given_up() -> None:
+    run = Run({'when': {'/a': 'x > 1'}, 'light': {'scale': 0.5}})
+    run.player.give_up(0, 'no field x')
+    run.player.condition(0, True)
+    run.until(1000)
+    assert run.results()['scenario.0'] == ('INCONCLUSIVE', 'no field x')
+    assert run.lamp.scale == 1.0
+
+
+@pytest.mark.parametrize('text,true', [
+    ('min(ranges) < 1.5', [True, False]), ('min(ranges) > 1.5', [False, True]),
+    ('header.frame_id == "laser"', [False, True]), ('ranges[7] > 0', [False, False]),
+])
+def test_a_condition_is_true_of_the_latest_message(text: str, true: list[bool]) -> None:
+    condition = Condition.model_validate({'/scan': text})
+    watch = ConditionWatch(condition, Context(TypeStore(), None, Confidence(0.95)))
+    assert not watch.is_true
+    for index, messages in enumerate((
+        [scan(START, (2.0, 3.0)), scan(START, (1.0, 3.0))],
+        [scan(START, (1.0, 3.0)), scan(START, (2.0, 3.0), 'laser')],
+    )):
+        watch.update(batch([0, 100 * MS], messages))
+        assert watch.is_true is true[index]
+
+
+def test_a_condition_on_a_field_that_is_not_there() -> None:
+    condition = Condition.model_validate({'/scan': 'range > 1'})
+    watch = ConditionWatch(condition, Context(TypeStore(), None, Confidence(0.95)))
+    with pytest.raises(FieldPathError, match='ranges'):
+        watch.update(batch([0], [scan(START)]))
 
 
 def test_a_step_that_still_lasts_is_not_done_again() -> None:

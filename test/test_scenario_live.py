@@ -41,6 +41,10 @@ scenario:
   - {name: asleep, at: 4500 ms, for: 2 s, stop: patrol}
   - {name: ask, every: 2 s, call: {service: /patrol/status, type: std_srvs/srv/Trigger}}
   - {name: renamed, at: 6 s, for: 1 s, fault: {topic: /imu, frame_id: gyro}}
+  - {name: under_way, when: {/odom: pose.pose.position.x > 0.2},
+     call: {service: /patrol/status, type: std_srvs/srv/Trigger}}
+  - {name: arrived, when: {/odom: pose.pose.position.x > 15},
+     call: {service: /patrol/status, type: std_srvs/srv/Trigger}}
   - {name: ghost, at: 2 s, remove: nobody}
   - {name: never, after: ghost, light: {scale: 0.1}}
 """
@@ -73,6 +77,7 @@ def test_each_step_has_its_verdict(report: dict[str, Any]) -> None:
     assert found == {
         'scenario.dark': 'PASS', 'scenario.wall': 'PASS', 'scenario.opened': 'PASS',
         'scenario.asleep': 'PASS', 'scenario.ask': 'PASS', 'scenario.renamed': 'PASS',
+        'scenario.under_way': 'PASS', 'scenario.arrived': 'INCONCLUSIVE',
         'scenario.ghost': 'ERROR', 'scenario.never': 'INCONCLUSIVE',
     }
     line = 1 + SPEC[:SPEC.index('name: ghost')].count('\n')

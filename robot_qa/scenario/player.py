@@ -110,10 +110,8 @@ class Player:
         """Look before the start at what cannot be carried out, and note it."""
         for index, step in enumerate(self._steps):
             actor = self._actors.get(step.kind)
-            if step.when is not None:
-                lack: str | None = 'a trigger by "when" cannot be played yet'
-            elif actor is None:
-                lack = f'{step.kind}: nothing here can do it yet'
+            if actor is None:
+                lack: str | None = f'{step.kind}: nothing here can do it yet'
             else:
                 lack = actor.lack(step)
             if lack is not None:
@@ -129,6 +127,16 @@ class Player:
             if done is not None:
                 self._works.remove(work)
                 self._take_note(work.due, done)
+
+    def condition(self, index: int, is_true: bool) -> None:
+        """Take note of whether the ``when`` of a step is true now."""
+        name = name_of(self._steps, index)
+        self._obey(self._agenda.condition(name, is_true, self._now_ns))
+
+    def give_up(self, index: int, reason: str) -> None:
+        """Do not play a step: its ``when`` cannot be evaluated."""
+        self._courses[index].lacking = reason
+        self._note('cannot', f'{name_of(self._steps, index)}: {reason}')
 
     def end(self) -> None:
         """Take back everything that is still in effect, the latest first, each to its end."""

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from robot_qa.checks import CheckResult
+from robot_qa.errors import RobotQaError
 from robot_qa.messages.typestore import TypeStore
+from robot_qa.monitors.base import Context
+from robot_qa.probes.batch import Batch
 from robot_qa.probes.clock import ClockReader
 from robot_qa.processes import Processes, ProcessSpec
 from robot_qa.scenario import fault_actor, graph_actor, process_actor, simulator_actor
+from robot_qa.scenario.conditions import ConditionWatch
 from robot_qa.scenario.plan import Agenda
 from robot_qa.scenario.player import Actor, Note, Player
 from robot_qa.simulators.base import Simulator, make_simulator
 from robot_qa.spec.loader import LoadedSpec
 from robot_qa.spec.model import declared_checks
+from robot_qa.stats import Confidence
 from robot_qa.timebase import NS_PER_S
 
 PAUSE_S = 0.004
@@ -39,6 +44,11 @@ class Stage:
         self._simulator: Simulator | None = None
         self._processes: process_actor.ProcessActor | None = None
         self._player: Player | None = None
+        context = Context(store, None, Confidence(loaded.spec.confidence))
+        self._watches = {
+            index: ConditionWatch(step.when, context)
+            for index, step in enumerate(loaded.spec.scenario) if step.when is not None
+        }
 
     @property
     def killed(self) -> set[str]:
@@ -90,6 +100,22 @@ class Stage:
     def begin(self) -> None:
         """Let the time of the scenario begin now."""
         self._start_ns = self._time_ns()
+
+    def update(self, batches: Iterable[Batch]) -> None:
+        """Look at what has come for conditions."""
+        if self._player is None or self._start_ns is None:
+            return
+        for batch in batches:
+            for index, watch in list(self._watches.items()):
+                if batch.topic not in watch.topics:
+                    continue
+                try:
+                    watch.update(batch)
+                except RobotQaError as error:
+                    del self._watches[index]
+                    self._player.give_up(index, str(error))
+        for index, watch in self._watches.items():
+            self._player.condition(index, watch.is_true)
 
     def wait(self, seconds: float) -> None:
         """Play for so long on the wall clock."""
