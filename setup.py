@@ -54,6 +54,9 @@ setup(
             'pillow', 'pycollada', 'trimesh',
         ],
         'test': [
+            # What the accuracy of perception models is checked against.
+            *(f'{oracle}; python_version<"3.14"'
+              for oracle in ('evo', 'pycocotools', 'scikit-learn', 'trackeval')),
             'hypothesis', 'jsonschema', 'mypy', 'pytest', 'pytest-xdist',
             'rtamt; python_version<"3.13"',
             'ruff', 'scipy-stubs', 'types-PyYAML', 'types-jsonschema', 'types-psutil',
