@@ -56,7 +56,7 @@ setup(
         'test': [
             # What the accuracy of perception models is checked against.
             *(f'{oracle}; python_version<"3.14"'
-              for oracle in ('evo', 'pycocotools', 'scikit-learn', 'trackeval')),
+              for oracle in ('evo', 'pycocotools', 'scikit-learn')),
             'hypothesis', 'jsonschema', 'mypy', 'pytest', 'pytest-xdist',
             'rtamt; python_version<"3.13"',
             'ruff', 'scipy-stubs', 'types-PyYAML', 'types-jsonschema', 'types-psutil',

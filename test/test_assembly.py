@@ -180,3 +180,25 @@ def test_the_probability_is_that_of_the_content() -> None:
 def test_what_does_not_fit_the_type(given: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         pipeline(fault(given), OURS, SCAN, SeedSequence(1))
+
+
+@pytest.mark.parametrize(('key', 'given', 'other'), [
+    *((key, {'field': 'ranges[*]', **one}, {'share': 0.1})
+      for key, one in (('nan', {}), ('inf', {}), ('value', {'value': 9}), ('bias', {'bias': 1}),
+                       ('noise', {'stddev': 1}))),
+    ('low_light', {'gain': 0.5}, {'noise': 0.2}), ('motion_blur', {'length': 9}, {'angle': 90}),
+    ('occlusion', {'x': 0, 'y': 0, 'width': 0.2, 'height': 0.3}, {'brightness': 1}),
+    ('occlusion', {'x': 0, 'y': 0, 'width': 0.2, 'height': 0.3}, {'y': 0.5}),
+    ('dead_pixels', {'share': 0.2}, {'hot': 1}),
+    ('blocked_sector', {'center': 10, 'width': 40}, {'range': 0.5}),
+    ('ghost_returns', {'share': 0.5, 'near': 0.2, 'far': 0.8}, {'near': 0.7}),
+    ('duplicate', {'probability': 0.5}, {'copies': 2}),
+    ('delay', {'jitter': {'uniform': '30 ms'}}, {'keep_order': False}),
+    ('delay', {'jitter': {'normal': '5 ms'}},
+     {'jitter': {'normal': {'stddev': '5 ms', 'mean': '9 ms'}}}),
+])
+def test_no_parameter_is_lost(key: str, given: Any, other: Any) -> None:
+    kind = CASES[key][1]
+    messages = scans() if kind == SCAN else images()
+    with_it = played({key: {**given, **other}}, messages, kind)
+    assert with_it != played({key: given}, messages, kind)
