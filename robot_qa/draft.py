@@ -213,8 +213,9 @@ def _timing_lines(
     periodic = survey.count >= 8 and low and high
     if periodic and low and high and high < 3 * low:
         window = max(2, math.ceil(8 / low))
-        # A window must fit into the run, and a slow topic needs a longer one than was measured.
-        if window * NS_PER_S < seen.end_ns - seen.start_ns:
+        # A slow topic needs a longer window than was measured. It must fit between the first
+        # message, which may come a period after the start, and the last.
+        if (window + 1 / low) * NS_PER_S < seen.end_ns - seen.start_ns:
             yield (f'    rate: {{min: {_short(0.8 * low)} Hz, max: {_short(1.25 * high)} Hz, '
                    f'window: {window} s}}   # seen: {_short(low)} to {_short(high)} Hz; a '
                    'fifth less, a quarter more')

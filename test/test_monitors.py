@@ -88,6 +88,8 @@ def test_rate(sent: Any, limits: dict[str, str], expected: list[str]) -> None:
     seconds = 20.0 if sent[-1] > 11 * S else 10.0
     found = verdicts({'rate': limits}, [scans(sent)], observed(seconds))
     assert [one[0].value for one in found.values()] == expected
+    assert all(one[1] == 'no full window of 2 s' for one in found.values()
+               if one[0].value == 'INCONCLUSIVE')
 
 
 def test_a_topic_that_never_spoke_has_a_rate_of_zero() -> None:

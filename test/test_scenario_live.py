@@ -97,7 +97,8 @@ def test_the_effects_are_seen_by_the_checks_that_should_see_them(report: dict[st
 def test_the_timeline_tells_what_was_done_and_undone(report: dict[str, Any]) -> None:
     told = [(event['event'], event['detail'].partition(':')[0]) for event in report['timeline']]
     for pair in (('done', 'dark'), ('undone', 'dark'), ('done', 'wall'), ('done', 'opened'),
-                 ('done', 'asleep'), ('undone', 'asleep'), ('undone', 'renamed'), ('failed', 'ghost')):
+                 ('done', 'asleep'), ('undone', 'asleep'), ('undone', 'renamed'),
+                 ('failed', 'ghost')):
         assert pair in told
     assert told.index(('done', 'dark')) < told.index(('undone', 'dark'))
     lines = (report['out'] / 'timeline.jsonl').read_text().splitlines()

@@ -108,8 +108,8 @@ class RateMonitor:
                 tail = Evidence(seen.end_ns, at_most, text)
                 return exact(check, at_most, max(1, self._windows), found.with_one(tail))
         if not self._windows:
-            window = format_ns(self._window)
-            return missing(check, self._messages, self._messages * f'no full window of {window}')
+            reason = f'no full window of {format_ns(self._window)}' if self._messages else ''
+            return missing(check, self._messages, reason)
         value = self._lowest if side == 'min' else self._highest
         return exact(check, value, self._windows, found)
 
