@@ -241,7 +241,7 @@ class Run:
         batches = probe.drain()
         for companion in self._companions:
             batches += companion.drain()
-        return batches
+        return batches if self._stage is None else [*self._stage.drain(), *batches]
 
     def _take(self, probe: LiveProbe) -> None:
         batches = clock_first(self._drain(probe))

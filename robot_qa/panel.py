@@ -1,61 +1,65 @@
-"""All monitors of one run: hands each its batches, and lets none of them take the others down."""
+"""Everything that is judged in one run, in the order of the spec."""
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import entry_points
 
-from robot_qa.checks import CheckResult, Verdict, judge
-from robot_qa.errors import RobotQaError
+from robot_qa.checks import CheckResult, Verdict
+from robot_qa.expectations import KINDS, Expectations
 from robot_qa.messages.typestore import TypeStore
-from robot_qa.monitors.base import CLOCK_TOPIC, Context, Monitor, SimulatedClock
+from robot_qa.monitor_set import MonitorSet
+from robot_qa.monitors.base import CLOCK_TOPIC, Context, SimulatedClock
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.spec.loader import LoadedSpec
 from robot_qa.spec.model import declared_checks
 from robot_qa.stats import Confidence
 from robot_qa.timebase import NS_PER_S
 
-GROUP = 'robot_qa.monitors'
-# While running, measuring may take this share of the time; at the end everything is measured.
-MEASURING_SHARE = 0.01
-
 
 class Panel:
     """Feeds the monitors and turns what they measure into results, in the order of the spec."""
 
     def __init__(self, loaded: LoadedSpec, store: TypeStore) -> None:
-        spec = loaded.spec
-        self.clock = SimulatedClock() if spec.on_ros_time else None
-        confidence = Confidence(spec.confidence, anytime=spec.stop_when_decided)
-        context = Context(store, self.clock, confidence)
-        self._monitors: list[Monitor] = [
-            monitor
-            for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
-            for monitor in entry.load()(spec, context)
-        ]
-        self._by_topic: dict[str, list[Monitor]] = defaultdict(list)
-        for monitor in self._monitors:
-            for topic in monitor.topics:
-                self._by_topic[topic].append(monitor)
-        # What a scenario came to is said by whoever plays it.
+        self._spec = loaded.spec
+        self._store = store
+        self.clock = SimulatedClock() if self._spec.on_ros_time else None
+        # What a scenario came to is said by whoever plays it, what it expects is judged here.
         self._sources = {
-            name: loaded.source(path) for name, path in declared_checks(spec)
-            if path[0] != 'scenario'
+            name: loaded.source(path) for name, path in declared_checks(self._spec)
+            if path[0] != 'scenario' or path[-1] in KINDS
         }
-        self._broken: dict[int, str] = {}
-        self._results: dict[str, CheckResult] = {}
-        self._next_turn: dict[int, float] = {}
+        self._expectations = self._expected()
+        special = {} if self._expectations is None else self._expectations.usual
+        self._monitors = self._monitors_of({
+            name: source for name, source in self._sources.items()
+            if name not in special and not name.startswith('scenario.')
+        }, self.clock)
         self._decided: dict[str, float] = {}
-        self._hard_after_s = (spec.min_duration or spec.duration) / NS_PER_S
+        self._hard_after_s = (self._spec.min_duration or self._spec.duration) / NS_PER_S
         self.messages = 0
+
+    def _expected(self) -> Expectations | None:
+        if not any(name.startswith('scenario.') for name in self._sources):
+            return None
+        return Expectations(
+            self._spec.scenario, self._sources,
+            lambda sources, clock: self._monitors_of(sources, clock if self.clock else None),
+            self.clock,
+        )
+
+    def _monitors_of(
+        self, sources: Mapping[str, str], clock: SimulatedClock | None,
+    ) -> MonitorSet:
+        confidence = Confidence(self._spec.confidence, anytime=self._spec.stop_when_decided)
+        return MonitorSet(self._spec, Context(self._store, clock, confidence), sources)
 
     @property
     def topics(self) -> list[str]:
         """The topics that somebody here wants to see."""
         clock = [CLOCK_TOPIC] if self.clock is not None else []
-        return sorted({*self._by_topic, *clock})
+        expected = self._expectations.topics if self._expectations else ()
+        return sorted({*self._monitors.topics, *expected, *clock})
 
     def update(self, batches: list[Batch]) -> None:
         """Take what a probe drained."""
@@ -63,13 +67,9 @@ class Panel:
             self.messages += len(batch)
             if self.clock is not None and batch.topic == CLOCK_TOPIC:
                 self.clock.update(batch)
-            for monitor in self._by_topic.get(batch.topic, ()):
-                if id(monitor) in self._broken:
-                    continue
-                try:
-                    monitor.update(batch)
-                except Exception as error:  # a monitor may be anybody's code
-                    self._broken[id(monitor)] = _describe(error)
+            self._monitors.take(batch)
+        if self._expectations is not None:
+            self._expectations.update(batches)
 
     @property
     def ros_topics(self) -> list[str]:
@@ -86,25 +86,18 @@ class Panel:
 
     def results(self, seen: Observation, final: bool) -> list[CheckResult]:
         """Return a result per check; while the run lasts, some may be a little older."""
-        for monitor in self._monitors:
-            now = time.monotonic()
-            if not final and now < self._next_turn.get(id(monitor), 0.0):
-                continue
-            self._measure(monitor, seen, final)
-            spent = time.monotonic() - now
-            self._next_turn[id(monitor)] = now + spent / MEASURING_SHARE
+        results = dict(self._monitors.measure(seen, final))
+        if self._expectations is not None:
+            results |= {one.name: one for one in self._expectations.results(seen, final)}
         elapsed = (seen.end_ns - seen.start_ns) / NS_PER_S
-        return [self._result(name, source, elapsed) for name, source in self._sources.items()]
+        return [self._dated(results[name], elapsed) for name in self._sources]
 
-    def _result(self, name: str, source: str, elapsed_s: float) -> CheckResult:
-        result = self._results.get(name)
-        if result is None:
-            return CheckResult(name, Verdict.ERROR, 'no monitor answers for this check', source)
+    def _dated(self, result: CheckResult, elapsed_s: float) -> CheckResult:
         if self._is_decided(result, elapsed_s):
-            self._decided.setdefault(name, elapsed_s)
+            self._decided.setdefault(result.name, elapsed_s)
         else:
-            self._decided.pop(name, None)
-        return replace(result, decided_s=self._decided.get(name))
+            self._decided.pop(result.name, None)
+        return replace(result, decided_s=self._decided.get(result.name))
 
     def _is_decided(self, result: CheckResult, elapsed_s: float) -> bool:
         """Tell whether a verdict is final: a hard limit that holds is so only after a time."""
@@ -113,42 +106,6 @@ class Panel:
         measured = result.measurement
         hard = measured is None or measured.effective_count is None
         return not hard or elapsed_s >= self._hard_after_s
-
-    def _measure(self, monitor: Monitor, seen: Observation, final: bool) -> None:
-        if id(monitor) not in self._broken:
-            try:
-                for measured in monitor.measure(seen):
-                    name = measured.check.name
-                    notes = seen.notes.get(measured.check.topic, ())
-                    result = judge(measured, self._sources[name], notes)
-                    if measured.check.at_end and not final and not _cannot_change(result):
-                        result = replace(result, verdict=Verdict.INCONCLUSIVE)
-                    self._results[name] = result
-            except Exception as error:  # as above
-                self._broken[id(monitor)] = _describe(error)
-        if id(monitor) in self._broken:
-            for check in monitor.checks:
-                self._results[check.name] = CheckResult(
-                    check.name, Verdict.ERROR, self._broken[id(monitor)],
-                    self._sources[check.name],
-                )
-
-
-def _cannot_change(result: CheckResult) -> bool:
-    """Tell whether a count has reached what was wanted: it only grows."""
-    measured = result.measurement
-    reached = measured is not None and measured.check.limit.side == 'min'
-    return reached and result.verdict is Verdict.PASS
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, RobotQaError):
-        return str(error)
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f' ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})' if trace else ''
-    return f'the monitor broke: {type(error).__name__}: {error}{place}'
 
 
 def clock_first(batches: list[Batch]) -> list[Batch]:

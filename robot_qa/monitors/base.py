@@ -182,7 +182,11 @@ class Context:
 
 
 class Monitor(Protocol):
-    """Takes the batches of its topics and measures its checks."""
+    """Takes the batches of its topics and measures its checks.
+
+    One that judges how things stand rather than each message, so that what was said before it
+    was made matters to it, has the attribute ``looks_back = True``.
+    """
 
     @property
     def topics(self) -> Sequence[str]:

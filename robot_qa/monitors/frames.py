@@ -51,6 +51,8 @@ def frame_monitors(spec: TestSpec, context: Context) -> list[Monitor]:
 class FrameMonitor:
     """All checks on /tf and /tf_static; every message is read once."""
 
+    looks_back = True
+
     def __init__(self, tf: Tf, context: Context) -> None:
         self.topics = (TF_TOPIC, STATIC_TOPIC)
         self._tree = Tree()

@@ -116,6 +116,8 @@ class Watch(Protocol):
 class GraphMonitor:
     """Hands the snapshots of the journal to all checks on them."""
 
+    looks_back = True
+
     def __init__(self, watches: list[Watch]) -> None:
         self.topics = (JOURNAL,)
         self.checks = [watch.check for watch in watches]

@@ -64,6 +64,8 @@ class _Answers:
 class LifecycleMonitor:
     """Whether a lifecycle node is in its state: all the time, or from some time on."""
 
+    looks_back = True
+
     def __init__(self, node: str, lifecycle: Lifecycle, context: Context) -> None:
         self.topics = (JOURNAL,)
         check = Check(f'nodes.{node}.lifecycle', JOURNAL, Limit('min', 1.0), 'truth')
@@ -135,6 +137,8 @@ class Reading(NamedTuple):
 
 class ParameterMonitor:
     """Whether a parameter keeps its limits at every reading."""
+
+    looks_back = True
 
     def __init__(self, node: str, parameter: str, limits: ParameterChecks) -> None:
         self.topics = (JOURNAL,)

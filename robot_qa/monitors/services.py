@@ -77,6 +77,8 @@ class Story:
 class AvailableMonitor:
     """How long after the start of the observation there was a server."""
 
+    looks_back = True
+
     def __init__(self, name: str, journal: str, subject: str, available: Available) -> None:
         self.topics = (journal,)
         self.checks = [Check(

@@ -68,6 +68,8 @@ class Outcome:
 class TemporalMonitor:
     """One rule. Keeps a few numbers per message, and judges the whole observation when asked."""
 
+    looks_back = True
+
     def __init__(self, name: str, rule: Rule, context: Context) -> None:
         self._rule = rule
         self._clock = context.clock if rule.basis == 'header' else None

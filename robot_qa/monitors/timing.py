@@ -134,6 +134,8 @@ class RateMonitor:
 class GapMonitor:
     """The longest time without a message, the silence up to the end of the run included."""
 
+    looks_back = True
+
     def __init__(self, topic: str, gap: Gap, basis: Basis, context: Context) -> None:
         self.topics = (topic,)
         self.checks = [Check(f'topics.{topic}.gap.max', topic, Limit('max', gap.max), 'ns')]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from robot_qa.messages.payloads import Buffer, Int64s, Payloads
 
 __all__ = ['Batch', 'Buffer', 'Int64s', 'Observation', 'Payloads', 'Probe']
+
+Rows = Int64s | NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,19 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.received_ns)
+
+    def rows(self, chosen: Rows) -> Batch:
+        """Return the chosen samples, by their indices or a mask; the bytes are not copied."""
+        payloads = self.payloads
+        return replace(
+            self,
+            source_ns=None if self.source_ns is None else self.source_ns[chosen],
+            received_ns=self.received_ns[chosen],
+            sequence=None if self.sequence is None else self.sequence[chosen],
+            publisher=self.publisher[chosen],
+            payloads=Payloads(
+                payloads.buffer, payloads.offsets[chosen], payloads.lengths[chosen]),
+        )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from robot_qa.probes.batch import Batch, Payloads
 PREFIX = 'robot_qa/'
 ENTRY_TYPE = 'robot_qa/json/Entry'
 ENTRY_SCHEMA = '{"type":"object"}'
+# The journal in which a scenario writes what became of its steps.
+SCENARIO = 'scenario'
 
 
 class Journal:

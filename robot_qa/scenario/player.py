@@ -23,6 +23,8 @@ NEVER = {
     'when': 'its condition was never true', 'after': 'what it waits for never came',
 }
 Note = Callable[[str, str], None]
+# Takes what became of a step, its number, and how many times it was begun before.
+Mark = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -90,16 +92,19 @@ class Player:
     """Plays the steps of one run.
 
     ``actors`` are by the kind of action; a kind without one is lacking. ``note`` takes an event
-    and its detail for the timeline.
+    and its detail for the timeline, ``mark`` the same for whoever judges by what was going on:
+    begun, done, failed, undoing, undone.
     """
 
     def __init__(
         self, steps: list[Step], agenda: Agenda, actors: Mapping[str, Actor], note: Note,
+        mark: Mark = lambda event, step, occurrence: None,
     ) -> None:
         self._steps = steps
         self._agenda = agenda
         self._actors = actors
         self._note = note
+        self._mark = mark
         self._courses = [_Course() for _ in steps]
         self._works: list[_Work] = []
         # What was done and can be taken back, by step and occurrence.
@@ -146,19 +151,12 @@ class Player:
             self._wait_for_all()
 
     def results(self, sources: Mapping[str, str]) -> list[CheckResult]:
-        """Return a check per step, and one for each of its expectations."""
+        """Return a check per step."""
         found = []
         for index, step in enumerate(self._steps):
             name = f'scenario.{name_of(self._steps, index)}'
             verdict, reason = self._judge(index, step)
             found.append(CheckResult(name, verdict, reason, sources[name]))
-            for key in ('recovers', 'holds_during', 'expected_to_fail'):
-                if getattr(step, key) is not None:
-                    found.append(CheckResult(
-                        f'{name}.{key}', Verdict.INCONCLUSIVE,
-                        'not judged: this version judges checks over the whole run only',
-                        sources[f'{name}.{key}'],
-                    ))
         return found
 
     def _judge(self, index: int, step: Step) -> tuple[Verdict, str]:
@@ -184,11 +182,13 @@ class Player:
                 undo = self._undos.pop((due.step, due.occurrence), None)
                 if undo is not None:
                     self._note('undoing', f'{due.name}: {late}')
+                    self._mark('undoing', due.step, due.occurrence)
                     self._works.append(_Work(due, undo()))
             elif self._courses[due.step].lacking is None:
                 course = self._courses[due.step]
                 course.latest_ns = max(course.latest_ns, self._late(due))
                 self._note('doing', f'{due.name}: {late}')
+                self._mark('begun', due.step, due.occurrence)
                 step = self._steps[due.step]
                 self._works.append(_Work(due, self._actors[step.kind].begin(step)))
 
@@ -204,6 +204,8 @@ class Player:
             self._note(what, detail)
         else:
             self._note('undone' if due.kind == 'undo' else 'done', detail)
+        event = 'undone' if due.kind == 'undo' else 'done' if done.ok else 'failed'
+        self._mark(event, due.step, due.occurrence)
         if due.kind == 'undo':
             course.undone += done.ok
             if not done.ok:
@@ -215,6 +217,7 @@ class Player:
         outcome: Outcome = 'failed' if not done.ok else 'ended' if due.kind == 'undo' else 'done'
         self._obey(self._agenda.finished(due.name, outcome, self._now_ns))
         if outcome == 'done' and self._steps[due.step].ends_itself:
+            self._mark('undone', due.step, due.occurrence)
             self._obey(self._agenda.finished(due.name, 'ended', self._now_ns))
 
     def _wait_for_all(self) -> None:

@@ -13,6 +13,7 @@ from robot_qa.messages.typestore import TypeStore
 from robot_qa.monitors.base import Context
 from robot_qa.probes.batch import Batch
 from robot_qa.probes.clock import ClockReader
+from robot_qa.probes.journal import SCENARIO, Journal
 from robot_qa.processes import Processes, ProcessSpec
 from robot_qa.scenario import fault_actor, graph_actor, process_actor, simulator_actor
 from robot_qa.scenario.conditions import ConditionWatch
@@ -45,6 +46,7 @@ class Stage:
         self._processes: process_actor.ProcessActor | None = None
         self._player: Player | None = None
         context = Context(store, None, Confidence(loaded.spec.confidence))
+        self._journal = Journal(SCENARIO)
         self._watches = {
             index: ConditionWatch(step.when, context)
             for index, step in enumerate(loaded.spec.scenario) if step.when is not None
@@ -94,12 +96,16 @@ class Stage:
             self._processes = process_actor.ProcessActor(processes, specs)
             actors |= dict.fromkeys(process_actor.KINDS, self._processes)
         agenda = Agenda(spec.scenario, self._duration_ns, spec.seed)
-        self._player = Player(spec.scenario, agenda, actors, self._note)
+        self._player = Player(spec.scenario, agenda, actors, self._note, self._mark)
         self._player.check()
 
     def begin(self) -> None:
         """Let the time of the scenario begin now."""
         self._start_ns = self._time_ns()
+
+    def drain(self) -> list[Batch]:
+        """Return what the steps came to since the last call, as a batch of the journal."""
+        return self._journal.drain()
 
     def update(self, batches: Iterable[Batch]) -> None:
         """Look at what has come for conditions."""
@@ -146,6 +152,13 @@ class Stage:
             name: self._loaded.source(place)
             for name, place in declared_checks(self._loaded.spec)
         })
+
+    def _mark(self, event: str, step: int, occurrence: int) -> None:
+        """Write into the journal what became of a step, and when on the clock of the run."""
+        entry: dict[str, Any] = {'event': event, 'step': step, 'occurrence': occurrence}
+        if self._clock is not None:
+            entry['simulated_ns'] = self._clock.now_ns()
+        self._journal.write(time.time_ns(), entry)
 
     def _time_ns(self) -> int | None:
         if self._clock is not None:
