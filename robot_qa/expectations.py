@@ -97,6 +97,7 @@ class Expectations:
 
     A check that a step expects to fail does not count while that step lasts, nor while the step
     gives it time to recover: it is judged over each span in between, and the worst one counts.
+    What has no "for" lasts to the end of the run for the checks that it gives no time to recover.
     """
 
     def __init__(
@@ -182,8 +183,7 @@ class Expectations:
         episode = self._episodes[index, occurrence]
         if event == 'done':
             episode.done = moment
-        lasts = self._steps[index].is_undone or self._steps[index].ends_itself
-        if event in {'undone', 'failed'} or (event == 'done' and not lasts):
+        if event in {'undone', 'failed'}:
             episode.over = moment
 
     def _interrupt(self, episode: Episode) -> None:
@@ -202,24 +202,24 @@ class Expectations:
 
     def _all_over(self, episodes: list[Episode], name: str) -> int | None:
         """Return when a check counts again after these episodes; None if that is not known."""
-        times = [self._recovered(episode, self._recovery(episode.step, name))
-                 for episode in episodes]
+        times = [self._counts_again(episode, name) for episode in episodes]
         known = [time for time in times if time is not None]
         return max(known) if len(known) == len(times) else None
 
-    def _recovery(self, index: int, name: str) -> int:
-        """Return how long a step gives a check to recover, in ns."""
-        return max((one.within_ns or 0 for one in self._all
-                    if one.kind == 'recovers' and one.step == index and name in one.checks),
-                   default=0)
+    def _counts_again(self, episode: Episode, name: str) -> int | None:
+        within = [one.within_ns or 0 for one in self._all
+                  if one.kind == 'recovers' and one.step == episode.step and name in one.checks]
+        if not within and not self._ends(episode):
+            return None
+        return self._recovered(episode, max(within, default=0))
 
     def _recovered(self, episode: Episode, within_ns: int) -> int | None:
         # What has no "for" is there to stay: others have to get over it.
-        moment = episode.over if self._lasts(episode.step) else episode.done
+        moment = episode.over if self._ends(episode) else episode.done
         return moment.later(within_ns, self._clock) if moment else None
 
-    def _lasts(self, index: int) -> bool:
-        return self._steps[index].for_ is not None
+    def _ends(self, episode: Episode) -> bool:
+        return self._steps[episode.step].for_ is not None
 
     def _window(self, one: Expectation, episode: Episode) -> Window:
         if one.kind == 'recovers':
@@ -227,7 +227,7 @@ class Expectations:
         begun = episode.begun
 
         def end() -> int | None:
-            over = episode.over.system_ns if episode.over and self._lasts(one.step) else None
+            over = episode.over.system_ns if episode.over and self._ends(episode) else None
             within = None if one.within_ns is None else begun.later(one.within_ns, self._clock)
             return min((time for time in (over, within) if time is not None), default=None)
 

@@ -79,16 +79,16 @@ class Span:
             return
         received = batch.received_ns
         inside = received >= self.start_ns
-        if self.end_ns is not None:
-            inside &= received < self.end_ns
         if not inside.any():
             return
-        before = received < self.start_ns
         if batch.topic in self._asks_before:
-            if before.any():
-                self._memory.take(batch.rows(before))
+            # Now or never: the memory goes on to what came later.
+            self._memory.take(batch.rows(~inside))
             self._look_back(batch.topic)
-        self._feed(batch.rows(inside))
+        if self.end_ns is not None:
+            inside &= received < self.end_ns
+        if inside.any():
+            self._feed(batch.rows(inside))
 
     def results(self, seen: Observation, final: bool) -> Mapping[str, CheckResult]:
         """Return what the checks came to in the span, so far or in the end."""

@@ -198,6 +198,17 @@ def test_how_the_samples_were_cut_into_drains_does_not_matter(tmp_path: Path) ->
     assert found == whole
 
 
+def test_the_last_word_before_a_span_is_not_one_from_after_it(tmp_path: Path) -> None:
+    """All in one drain, on header stamps, whose silence is counted from the last message."""
+    world = tmp_path / 'w.sdf'
+    world.write_text('<sdf version="1.9"><world name="w"/></sdf>')
+    more = 'system: {simulator: {backend: embedded, world: w.sdf}}\n'
+    panel = panel_for(tmp_path, FAILS, 'basis: header, gap: {max: 250 ms}', more)
+    ticks = np.arange(0, 20 * S, 10 * MS)
+    found = verdicts(panel, clock_ticks(ticks, START + ticks), CUT, at_10_hz((5, 8.05)))
+    assert found[EXPECTED][0] == 'PASS', found
+
+
 def test_while_it_runs_nothing_is_said_too_early(tmp_path: Path) -> None:
     live = panel_for(tmp_path, FAILS)
     live.update([journal((5, 'begun', 0)), at_10_hz((5, 30), end=7)])
