@@ -51,6 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument('--duration', metavar='T', help='watch this long, such as 30s')
     run.add_argument('--record', action='store_true', help='keep recording.mcap')
     run.add_argument('--quiet', action='store_true', help='print nothing but errors')
+    run.add_argument('--until-stopped', action='store_true',
+                     help='one run after another, until Ctrl-C, each in a folder of its own')
+    run.add_argument('--keep', type=int, default=24, metavar='N',
+                     help='with --until-stopped: how many folders of passed runs, and of others, '
+                          'stay (24)')
     run.set_defaults(command=_run)
 
     check = commands.add_parser('check', help='judge a recording; needs no ROS')
@@ -124,11 +129,29 @@ def _run(given: argparse.Namespace) -> int:
     if duration is not None and duration <= 0:
         raise QuantityError('--duration must be longer than zero')
     loaded = load_spec(given.spec, _overrides(given.overrides))
+    if given.until_stopped:
+        return _run_rounds(given, loaded.spec.slug)
     view = open_view(Console(), given.quiet)
     folder, report = run_live(
         loaded, RunOptions(given.out, duration, given.record, view)
     )
     return _conclude(report, folder, given.quiet)
+
+
+def _run_rounds(given: argparse.Namespace, name: str) -> int:
+    from robot_qa.checks import EXIT_CODES
+    from robot_qa.rounds import Bench
+
+    if given.keep < 1:
+        raise QuantityError('--keep must be at least 1')
+    words = ['run', str(given.spec), '--quiet']
+    words += ['--duration', given.duration] if given.duration else []
+    words += ['--record'] if given.record else []
+    for override in given.overrides:
+        words += ['--set', override]
+    out = given.out or Path('robot_qa_runs') / f'{name}-rounds'
+    say = (lambda line: None) if given.quiet else (lambda line: print(line, flush=True))
+    return EXIT_CODES[Bench(out, words, given.keep, say).go()]
 
 
 def _check(given: argparse.Namespace) -> int:

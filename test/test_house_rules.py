@@ -16,8 +16,9 @@ PACKAGE = ROOT / 'robot_qa'
 HOUSE = [
     '__init__', 'errors', 'timebase', 'quantities', 'geometry', 'stats', 'spec', 'messages',
     'probes.batch', 'probes', 'perception', 'monitors', 'checks', 'simulators',
-    'monitor_set', 'spans', 'expectations', 'panel', 'draft', 'report', 'keeper', 'domains', 'processes', 'embedded', 'scenario',
-    'run_folder', 'bring_up', 'live_run', 'session', 'examples', 'cli',
+    'monitor_set', 'spans', 'expectations', 'panel', 'draft', 'report', 'keeper', 'domains',
+    'processes', 'embedded', 'scenario',
+    'run_folder', 'bring_up', 'live_run', 'session', 'rounds', 'examples', 'cli',
 ]
 GUESTS = {
     'rclpy': {
