@@ -22,7 +22,7 @@ from robot_qa.panel import Panel, clock_first
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.probes.recorder import Recorder
 from robot_qa.processes import Processes, ProcessSpec
-from robot_qa.report.model import Event, Report
+from robot_qa.report.model import Report
 from robot_qa.report.view import QuietView, View
 from robot_qa.run_folder import Cost, RunFolder, environment, utc_now
 from robot_qa.spec.graph import graph_interest
@@ -63,7 +63,6 @@ class Run:
         self._duration_ns = options.duration_ns or loaded.spec.duration
         self.folder = RunFolder(loaded, options.out)
         self._started = utc_now()
-        self._timeline: list[Event] = []
         self._run_checks: list[CheckResult] = []
         self._store = TypeStore()
         self._panel = Panel(loaded, self._store)
@@ -313,7 +312,7 @@ class Run:
             self._close_recording(self._recorder, seen)
         return self.folder.write(
             started=self._started, results=results, seen=seen, messages=self._panel.messages,
-            cost=self._cost, environment=environment(), timeline=self._timeline,
+            cost=self._cost, environment=environment(),
         )
 
     def _close_recording(self, recorder: Recorder, seen: Observation) -> None:
@@ -356,7 +355,7 @@ class Run:
         self._run_checks.append(CheckResult(check, verdict, reason, source))
 
     def _event(self, event: str, detail: str = '') -> None:
-        self._timeline.append(Event(stamp_ns=time.time_ns(), event=event, detail=detail))
+        self.folder.note(event, detail)
 
 
 class Companion(Protocol):

@@ -33,12 +33,22 @@ class RunFolder:
         for stale in ('report.json', 'junit.xml', 'timeline.jsonl', 'recording.mcap'):
             (out / stale).unlink(missing_ok=True)
         write_atomically(out / 'spec.qa.yaml', loaded.text)
+        self._timeline: list[Event] = []
+        self._events = out / 'timeline.jsonl'
+        self._events.touch()
+
+    def note(self, event: str, detail: str = '') -> None:
+        """Add what has just happened to ``timeline.jsonl``, where it stays whatever comes."""
+        noted = Event(stamp_ns=time.time_ns(), event=event, detail=detail)
+        self._timeline.append(noted)
+        with self._events.open('a', encoding='utf-8') as file:
+            file.write(noted.model_dump_json() + '\n')
 
     def write(
         self, *, started: str, results: list[CheckResult], seen: Observation, messages: int,
-        cost: Cost, environment: dict[str, str], timeline: list[Event],
+        cost: Cost, environment: dict[str, str],
     ) -> Report:
-        """Write ``report.json``, ``junit.xml`` and ``timeline.jsonl``; return the report."""
+        """Write ``report.json`` and ``junit.xml``; return the report."""
         spec = self._loaded.spec
         report = Report(
             name=spec.name,
@@ -53,12 +63,10 @@ class RunFolder:
                 overruns=seen.overruns,
                 notes={topic: notes for topic, notes in seen.notes.items() if notes},
             ),
-            timeline=timeline,
+            timeline=self._timeline,
             checks=[check_part(result) for result in results],
         )
         write_report(report, self.path, spec.inconclusive == 'skip')
-        lines = ''.join(event.model_dump_json() + '\n' for event in timeline)
-        write_atomically(self.path / 'timeline.jsonl', lines)
         return report
 
 

@@ -50,7 +50,7 @@ def check_recording(
         probe.close()
     report = folder.write(
         started=started, results=results, seen=seen, messages=panel.messages, cost=cost,
-        environment={**environment(), 'recording': str(bag)}, timeline=[],
+        environment={**environment(), 'recording': str(bag)},
     )
     return folder.path, report
 

@@ -37,7 +37,7 @@ class Lamp:
     def _set(self, scale: float) -> Any:
         while self.slow:
             yield
-        if scale == 13.0:
+        if scale == 3.5:
             return Done(False, 'no such light')
         before, self.scale = self.scale, scale
         return Done(True, f'{scale}', lambda: Gradual(self._set(before)))
@@ -93,7 +93,7 @@ def test_lateness_is_that_of_the_call() -> None:
 
 def test_what_failed_is_an_error_with_its_answer_and_can_trigger_another() -> None:
     run = Run(
-        {'name': 'broken', 'at': '1 s', 'light': {'scale': 13}},
+        {'name': 'broken', 'at': '1 s', 'light': {'scale': 3.5}},
         {'name': 'then', 'after': 'broken', 'outcome': 'failed', 'delay': '1 s',
          'light': {'scale': 0.5}},
         {'name': 'never', 'after': 'broken', 'light': {'scale': 0.7}},

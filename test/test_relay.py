@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import statistics
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from robot_qa.domains import claim_domain
 from robot_qa.messages.typestore import TypeStore
@@ -284,17 +286,19 @@ def test_delays_count_on_simulated_time(bench: Bench) -> None:
     assert bench.processes.stop('relay_slow').code == 0
 
 
-def system(**given: Any) -> TestSpec:
+def system(publisher: str | None = None, **given: Any) -> TestSpec:
+    said = {} if publisher is None else {'publisher': publisher}
     return TestSpec.model_validate({
         'robot_qa': 1, 'name': 'x', 'duration': '9 s', 'seed': 7, 'system': given,
         'topics': {'/odom': {'rate': {'min': '1 Hz'}}},
-        'scenario': [{'at': f'{at} s', 'for': '1 s', 'fault': {'topic': topic, 'drop': 0.5}}
-                     for at, topic in enumerate(('/scan', '/a/b', '/scan'))],
+        'scenario': [
+            {'at': f'{at} s', 'for': '1 s', 'fault': {'topic': topic, 'drop': 0.5, **said}}
+            for at, topic in enumerate(('/scan', '/a/b', '/scan'))
+        ],
     })
 
 
 def test_what_has_to_be_started() -> None:
-    from robot_qa.errors import RobotQaError
     from robot_qa.scenario.fault_actor import node_name, relay_command, relays, remappings
 
     one = system(processes=[{'name': 'robot', 'command': 'robot'}])
@@ -306,8 +310,19 @@ def test_what_has_to_be_started() -> None:
         '/scan_unfaulted', '--seed', '7')
     assert [node_name('/scan'), node_name('/a/b')] == ['relay_scan', 'relay_a__b']
     assert remappings(system()) == {}
-    two = system(processes=[{'name': 'a', 'command': 'a'}, {'name': 'b', 'command': 'b'}])
-    with pytest.raises(RobotQaError, match='a, b'):
-        remappings(two)
-    with pytest.raises(RobotQaError, match='launch'):
-        remappings(system(processes=[{'name': 'a', 'launch': {'package': 'p', 'file': 'f'}}]))
+    two = [{'name': 'a', 'command': 'a'}, {'name': 'b', 'command': 'b'}]
+    assert list(remappings(system('b', processes=two))) == ['b']
+    launched = system(processes=[{'name': 'a', 'launch': {'package': 'p', 'file': 'f'}}])
+    assert remappings(launched) == {}, 'a launch file has to remap by itself'
+
+
+@pytest.mark.parametrize(('processes', 'publisher', 'reason'), [
+    ('ab', None, 'which of a, b publishes /scan is not known: add publisher: a'),
+    ('ab', 'ba', 'the run starts no process "ba"'),
+    ('a', 'simulator', 'the run starts no process "simulator"'),
+])
+def test_who_publishes_has_to_be_known(
+    processes: str, publisher: str | None, reason: str,
+) -> None:
+    with pytest.raises(ValidationError, match=re.escape(reason)):
+        system(publisher, processes=[{'name': one, 'command': one} for one in processes])

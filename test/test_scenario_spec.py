@@ -210,7 +210,7 @@ WRONG = [
     ('at: 1 s, move: {name: a, pose: {xyz: [1, 2]}}', '1:41: three numbers without units'),
     ('at: 1 s, move: {name: a, pose: {xyz: [1, 2, .nan]}}', '1:48: nan is not a finite number'),
     ('at: 1 s, push: {name: a, force: [1, 0, 0]}', '1:19: "push" needs "for"'),
-    ('at: 1 s, for: 1 s, push: {name: a}', '1:29: force or torque was expected'),
+    ('at: 1 s, for: 1 s, push: {name: a}', '1:29: force, impulse or torque was expected'),
     ('at: 1 s, light: {scale: -1}', '1:28: at least 0'),
     ('at: 1 s, pause: false, for: 1 s', '1:20: true was expected'),
     ('at: 1 s, pause: true', '1:20: "pause" needs "for"'),
@@ -225,6 +225,9 @@ WRONG = [
     ('at: 1 s, parameter: {node: /n, name: a, value: [1, x]}', '1:51: an array holds texts, or'),
     ('at: 1 s, parameter: {node: /n, name: a, value: {}}', '1:51: a text, a number, true or fal'),
     ('at: 1 s, transition: {node: /n, transition: activ}', '1:48: configure, activate, '),
+    ('at: 1 s, for: 1 s, push: {name: a, force: [1, 0, 0], impulse: [1, 0, 0]}',
+     'force and impulse do not go together'),
+    ('at: 1 s, light: {scale: 11}', '1:28: at most 10.0 was expected'),
     # What cannot be undone.
     *((f'at: 1 s, for: 1 s, {action}', f'1:18: "{action.split(":")[0]}" cannot be undone')
       for action in ('remove: a', 'step: 1', 'reset: true', 'kill: driver', 'resume: driver',

@@ -22,6 +22,7 @@ from robot_qa.scenario.player import Doing, Done, Gradual
 from robot_qa.spec.model import TestSpec
 from robot_qa.spec.scenario import Step
 from robot_qa.spec.scenario_faults import Fault
+from robot_qa.spec.scenario_order import publishers
 
 KINDS = ('fault',)
 SUFFIX = '_unfaulted'
@@ -54,26 +55,24 @@ def relay_command(spec: TestSpec, topic: str) -> tuple[str, ...]:
 def remappings(spec: TestSpec) -> dict[str, tuple[str, ...]]:
     """Return what to append to the commands of the processes that publish topics with faults.
 
-    By the name of the process, ``simulator`` being the simulator's, which is taken for the
-    publisher where there is one; else the only process. RobotQaError: which process publishes a
-    topic is not known, or it is started by a launch file, which no remapping reaches. Without
-    processes, whoever started them has to remap: nothing.
+    By the name of the process, ``simulator`` being the simulator's. Who starts a process by a
+    launch file, or attaches to one, has to remap by himself.
     """
-    system, topics = spec.system, relays(spec)
-    if not topics or system is None or not (system.simulator or system.processes):
-        return {}
-    words = tuple(word for topic, source in topics for word in ('-r', f'{topic}:={source}'))
-    if system.simulator is not None:
-        return {'simulator': ('--ros-args', *words)}
-    first, *others = system.processes
-    if others:
-        names = ', '.join(process.name for process in system.processes)
-        raise RobotQaError(f'which of {names} publishes {topics[0][0]} is not known')
-    if first.launch is not None:
-        raise RobotQaError(
-            f'{first.name} is a launch file, which has to remap {topics[0][0]} to '
-            f'{topics[0][1]} by itself')
-    return {first.name: ('--ros-args', *words)}
+    system = spec.system
+    commands = {process.name for process in system.processes
+                if process.command is not None} if system else set()
+    names = [process.name for process in system.processes] if system else []
+    if system is not None and system.simulator is not None:
+        names.append('simulator')
+        commands.add('simulator')
+    found: dict[str, tuple[str, ...]] = {}
+    publisher = publishers(spec.scenario, names)
+    for topic, source in relays(spec):
+        name = publisher[topic]
+        if name in commands:
+            words = found.get(name, ('--ros-args',))
+            found[name] = (*words, '-r', f'{topic}:={source}')
+    return found
 
 
 @dataclass
@@ -158,8 +157,9 @@ class FaultActor:
         detail = f'of {report["seen"]} messages on {fault.topic}, {report["sent"]} were sent'
         if report['unchanged']:
             detail += f'; {report["unchanged"]} could not be changed: {report["reason"]}'
-        # A fault that never worked was none.
-        return Done(not report['unchanged'] or report['unchanged'] < report['seen'], detail)
+        if report['unchanged'] and report['unchanged'] == report['seen']:
+            return Done(False, f'the fault changed nothing: {detail}')
+        return Done(True, detail)
 
     def _ordered(self, wire: _Wire, topic: str) -> Generator[None, None, str | None]:
         """Let the relay do what is wanted; return why it did not."""

@@ -199,7 +199,7 @@ class Player:
         course = self._courses[due.step]
         detail = f'{due.name}: {done.detail}' if done.detail else due.name
         if not done.ok:
-            what = 'cannot be undone' if due.kind == 'undo' else 'failed'
+            what = 'ended badly' if due.kind == 'undo' else 'failed'
             course.failures.append(f'{what}: {done.detail}')
             self._note(what, detail)
         else:

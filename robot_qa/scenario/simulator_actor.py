@@ -78,7 +78,7 @@ def _action(step: Step, folder: Path) -> base.Action:
     if step.kind == 'move':
         return base.Move(given.name, _pose(given.pose), given.frame or '')
     if step.kind == 'push':
-        return base.Push(given.name, given.link or '', _vector(given.force),
+        return base.Push(given.name, given.link or '', _vector(given.force_over(step.for_ or 0)),
                          _vector(given.torque), step.for_)
     simple: dict[str, Any] = {
         'remove': lambda: base.Remove(given), 'light': lambda: base.Light(given.scale),

@@ -58,17 +58,14 @@ class Stage:
         return self._processes.killed if self._processes else set()
 
     def rewired(self, specs: list[ProcessSpec]) -> list[ProcessSpec]:
-        """Return the processes of the run with relays between publishers and subscribers.
-
-        RobotQaError: it is not known which process publishes a topic with faults.
-        """
+        """Return the processes of the run with relays between publishers and subscribers."""
         spec = self._loaded.spec
         words = fault_actor.remappings(spec)
         relays = [
             replace(specs[0], name=fault_actor.node_name(topic), cwd=None,
                     argv=fault_actor.relay_command(spec, topic))
             for topic, _ in fault_actor.relays(spec)
-        ] if words else []
+        ] if specs else []
         return [*relays, *(
             replace(one, argv=(*one.argv, *words.get(one.name, ()))) for one in specs
         )]

@@ -26,6 +26,7 @@ from robot_qa.spec.values import (
     Scalar,
     check_file,
 )
+from robot_qa.timebase import NS_PER_S
 
 _MODEL_URI = 'model://'
 _MODEL_FILES = ('.sdf', '.urdf', '.xml')
@@ -43,7 +44,7 @@ def _model(model: str, info: ValidationInfo) -> str:
     return check_file(model, info, folder=PurePath(model).suffix not in _MODEL_FILES)
 
 
-Factor = Annotated[float, Field(ge=0, le=1000)]
+Factor = Annotated[float, Field(ge=0, le=10)]
 
 
 class Pose(Part):
@@ -101,13 +102,23 @@ class Push(Part):
     """Its link; the canonical one if left out."""
     force: Vector | None = None
     """Force in newtons at the centre of mass of the link, along the axes of the world."""
+    impulse: Vector | None = None
+    """Instead of a force: impulse in newton seconds, spread over the time that the step lasts."""
     torque: Vector | None = None
     """Torque in newton metres about the axes of the world."""
 
+    def force_over(self, ns: int) -> list[float] | None:
+        """Return the force, in newtons, of a push that lasts ``ns``."""
+        if self.impulse is None:
+            return self.force
+        return [component * NS_PER_S / ns for component in self.impulse]
+
     @model_validator(mode='after')
     def _does_something(self) -> Push:
-        if self.force is None and self.torque is None:
-            raise wrong('force or torque was expected, such as force: [20, 0, 0]')
+        if self.force is None and self.impulse is None and self.torque is None:
+            raise wrong('force, impulse or torque was expected, such as force: [20, 0, 0]')
+        if self.force is not None and self.impulse is not None:
+            raise wrong('force and impulse do not go together', 'impulse')
         return self
 
 

@@ -23,7 +23,7 @@ from robot_qa.spec.sensor_faults import (
     Rotate,
 )
 from robot_qa.spec.shorthand import Share, Short, Yes
-from robot_qa.spec.values import PositiveFrequency, RosName
+from robot_qa.spec.values import PositiveFrequency, ProcessName, RosName
 from robot_qa.spec.wire_faults import (
     Bias,
     BitFlips,
@@ -46,6 +46,9 @@ class Fault(Part):
 
     topic: RosName
     """The topic between whose publishers and subscribers the faults happen."""
+    publisher: ProcessName | None = None
+    """The process of system.processes that publishes it, or "simulator"; without it the simulator,
+    or where there is none the only process."""
     probability: Share = 1.0
     """How likely the content of a message is changed; 100 % if left out."""
     nan: Annotated[Spoil, Short('field')] | None = None
@@ -124,7 +127,7 @@ class Fault(Part):
 
     @property
     def _kinds(self) -> dict[str, Any]:
-        own = ('topic', 'probability')
+        own = ('topic', 'publisher', 'probability')
         return {key: value for key, value in self if key not in own and value is not None}
 
     @model_validator(mode='after')

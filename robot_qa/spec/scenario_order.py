@@ -28,16 +28,59 @@ def order_findings(steps: list[Step], duration_ns: int) -> list[Finding]:
 
 
 def process_findings(steps: list[Step], system: System | None) -> Iterator[Finding]:
-    """Yield the processes that the run does not start."""
+    """Yield the processes that the run does not start, and the faults of which it has to know."""
     names = [process.name for process in system.processes] if system else []
     if system and system.simulator:
         names.append('simulator')
     for index, step in enumerate(steps):
-        if step.kind in _PROCESS_ACTIONS and step.action not in names:
+        key: tuple[str, ...] = (step.kind,)
+        name = step.action
+        if step.fault is not None:
+            key, name = ('fault', 'publisher'), step.fault.publisher
+        elif step.kind not in _PROCESS_ACTIONS:
+            continue
+        if name is not None and name not in names:
             known = f' (it starts {", ".join(names) or "none"})'
-            yield (index, step.kind), (
-                f'the run starts no process "{step.action}"{did_you_mean(step.action, names)}'
-                f'{known}'
+            yield (index, *key), (
+                f'the run starts no process "{name}"{did_you_mean(name, names)}{known}'
+            )
+    if names:
+        yield from _publisher_findings(steps, names)
+
+
+def publishers(steps: list[Step], names: list[str]) -> dict[str, str | None]:
+    """Return which of the processes publishes each topic with faults; None if that is not known.
+
+    ``names`` are those of all processes, "simulator" being the simulator's.
+    """
+    found: dict[str, str | None] = {}
+    for step in steps:
+        if step.fault is not None:
+            said = step.fault.publisher or found.get(step.fault.topic)
+            usual = 'simulator' if 'simulator' in names else names[0] if len(names) == 1 else None
+            found[step.fault.topic] = said or usual
+    said_by = {step.fault.topic: step.fault.publisher for step in reversed(steps)
+               if step.fault is not None and step.fault.publisher is not None}
+    return {**found, **said_by}
+
+
+def _publisher_findings(steps: list[Step], names: list[str]) -> Iterator[Finding]:
+    """Yield the topics whose publisher is not known, or said to be another one than before."""
+    known = publishers(steps, names)
+    asked = set()
+    for index, step in enumerate(steps):
+        if step.fault is None:
+            continue
+        topic, said = step.fault.topic, step.fault.publisher
+        if known[topic] is None and topic not in asked:
+            asked.add(topic)
+            yield (index, 'fault', 'topic'), (
+                f'which of {", ".join(names)} publishes {topic} is not known: add '
+                f'publisher: {names[0]}, or another one'
+            )
+        elif said is not None and said != known[topic]:
+            yield (index, 'fault', 'publisher'), (
+                f'{topic} is published by "{known[topic]}", as an earlier step says'
             )
 
 
