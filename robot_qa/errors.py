@@ -43,6 +43,10 @@ class SetupError(RobotQaError):
     """Something this command needs is not installed or not reachable."""
 
 
+class UnarmedError(RobotQaError):
+    """A run would act on a robot that it has not started, and nobody has said that it may."""
+
+
 @dataclass(frozen=True, order=True)
 class Problem:
     """One mistake in a file: ``line`` and ``column`` count from 1."""

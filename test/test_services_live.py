@@ -186,7 +186,7 @@ def node(domain: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def written(tmp_path: Path, text: str) -> LoadedSpec:
     path = tmp_path / 'live.qa.yaml'
-    path.write_text(f'robot_qa: 1\nname: live\nduration: 10 s\n{text}')
+    path.write_text(f'robot_qa: 1\nname: live\nduration: 10 s\nallow: [goal]\n{text}')
     return load_spec(path)
 
 
@@ -332,7 +332,7 @@ def test_a_wrong_request_is_named_where_it_stands(node: Any, tmp_path: Path) -> 
     with pytest.raises(SpecError) as caught:
         ServiceCaller(node, loaded.spec.services, TypeStore(), loaded.marks)
     first, second = caught.value.problems
-    assert (first.line, first.column) == (9, 15)
+    assert (first.line, first.column) == (10, 15)
     assert 'did you mean "header"' in first.message
     assert (second.line, second.column) == (10, 18)
 

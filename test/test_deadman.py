@@ -1,0 +1,90 @@
+"""When the run that moves a robot dies, the robot stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip('rclpy')
+pytestmark = pytest.mark.live
+
+import rclpy  # noqa: E402
+from geometry_msgs.msg import Twist  # noqa: E402
+from rclpy.context import Context  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+
+from robot_qa.domains import claim_domain  # noqa: E402
+
+RUN = """
+import sys, time
+from robot_qa.scenario.deadman import DeadMan
+dead_man = DeadMan()
+dead_man.stop_on('/cmd_vel', 'geometry_msgs/msg/Twist')
+dead_man.cancel('/drive')
+print('guarded', flush=True)
+{end}
+"""
+
+
+@pytest.fixture
+def robot() -> Iterator[tuple[Any, list[Twist], dict[str, str]]]:
+    with claim_domain() as claim:
+        env = {**os.environ, 'ROS_DOMAIN_ID': str(claim.id),
+               'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+        context = Context()
+        context.init(args=[], domain_id=claim.id)
+        node = rclpy.create_node('robot', context=context)
+        commands: list[Twist] = []
+        node.create_subscription(Twist, '/cmd_vel', commands.append, 10)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        yield executor, commands, env
+        executor.shutdown()
+        node.destroy_node()
+        context.try_shutdown()
+
+
+def spin_until(executor: Any, done: Callable[[], bool], within_s: float = 20.0) -> bool:
+    deadline = time.monotonic() + within_s
+    while not done() and time.monotonic() < deadline:
+        executor.spin_once(timeout_sec=0.05)
+    return done()
+
+
+def started(end: str, env: dict[str, str]) -> subprocess.Popen[str]:
+    run = subprocess.Popen([sys.executable, '-c', RUN.format(end=end)], env=env, text=True,
+                           stdout=subprocess.PIPE, start_new_session=True)
+    assert run.stdout is not None and run.stdout.readline() == 'guarded\n'
+    return run
+
+
+def test_a_killed_run_leaves_a_standing_robot(robot: Any) -> None:
+    executor, commands, env = robot
+    run = started('time.sleep(60)', env)
+    node = executor.get_nodes()[0]
+    assert spin_until(executor, lambda: node.count_publishers('/cmd_vel') == 1)
+    executor.spin_once(timeout_sec=0.2)
+    assert not commands, 'it says nothing while the run lives'
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    assert spin_until(executor, lambda: len(commands) >= 5)
+    assert all(one.linear.x == 0.0 and one.angular.z == 0.0 for one in commands)
+    assert spin_until(executor, lambda: node.count_publishers('/cmd_vel') == 0), 'it ends itself'
+
+
+def test_a_run_that_has_taken_everything_back_is_left_alone(robot: Any) -> None:
+    executor, commands, env = robot
+    run = started('sys.stdin.readline(); dead_man.close()', {**env})
+    node = executor.get_nodes()[0]
+    assert spin_until(executor, lambda: node.count_publishers('/cmd_vel') in (0, 1))
+    run.communicate(timeout=30)
+    spin_until(executor, lambda: node.count_publishers('/cmd_vel') == 0)
+    assert run.returncode == 0
+    assert not commands
