@@ -130,3 +130,14 @@ def test_as_fast_as_it_can(wall: SimpleNamespace) -> None:
     runner.play()
     assert runner.keep_pace() == 0.0
     assert simulation.time_ns >= 500 * MS
+
+
+@pytest.mark.parametrize('factor', [0.01, 0.1, 0.5, 3.0])
+def test_slow_time_goes_on_too(wall: SimpleNamespace, factor: float) -> None:
+    """At a tenth, a turn of 5 ms is half a step: it must not come to nothing for ever."""
+    runner, simulation = make(factor)
+    runner.play()
+    for _ in range(2000):
+        wall.now += 0.001
+        runner.keep_pace()
+    assert simulation.time_ns == pytest.approx(2000 * MS * factor, abs=6 * MS)

@@ -106,7 +106,9 @@ class Runner:
         behind = self._target_ns() - self.simulation.time_ns
         if behind > LOST_S * self._factor * NS_PER_S:
             self._anchor()
-        self.advance(self.simulation.time_ns + min(behind, int(TURN_S * self._factor * NS_PER_S)))
+        # A turn is a step at least, however slowly time goes on.
+        turn = max(self.simulation.step_ns, int(TURN_S * self._factor * NS_PER_S))
+        self.advance(self.simulation.time_ns + min(behind, turn))
         due = min((task.due_ns for task in self._tasks), default=self._target_ns())
         return max(0.0, min((due - self._target_ns()) / (self._factor * NS_PER_S), TURN_S))
 
