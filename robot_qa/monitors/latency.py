@@ -1,11 +1,19 @@
-"""How old a message is when it arrives, and how long it was on its way."""
+"""How old a message is when it arrives, and how long it was on its way.
+
+What arrives before it was sent says that two clocks disagree, by an amount that nobody knows: then
+no other latency between them can be trusted either, and none is judged, but by a ``min``, which
+is about just that. They are kept, counted and shown.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from robot_qa.monitors.base import Context, Measurement, missing
 from robot_qa.monitors.samples import QuantileLimits, Samples, quantile_checks
 from robot_qa.monitors.stamps import NO_SOURCE_TIME, HeaderStamps
 from robot_qa.probes.batch import Batch, Int64s, Observation
+from robot_qa.timebase import format_ns
 
 NO_CLOCK = 'no tick of /clock came before the messages, so simulated time is not known'
 
@@ -56,7 +64,10 @@ class AgeMonitor:
         if not len(self._samples):
             reason = NO_CLOCK if self._early else ''
             return [missing(check, self._messages, reason) for check in self.checks]
-        return self._samples.measure(self.checks, self._quantiles, self._context.confidence)
+        measured = self._samples.measure(self.checks, self._quantiles, self._context.confidence)
+        if self._context.clock is not None:
+            return measured  # below zero by less than a tick: the message was faster than that
+        return [_trusted(one, self._samples, 'stamp it') for one in measured]
 
 
 class TransportMonitor:
@@ -81,4 +92,18 @@ class TransportMonitor:
         """Return quantiles and extremes of the transport time in ns."""
         if not len(self._samples):
             return [missing(check, 0, self._lacking) for check in self.checks]
-        return self._samples.measure(self.checks, self._quantiles, self._confidence)
+        measured = self._samples.measure(self.checks, self._quantiles, self._confidence)
+        return [_trusted(one, self._samples, 'send it') for one in measured]
+
+
+def _trusted(measured: Measurement, samples: Samples, deed: str) -> Measurement:
+    """Return a measurement, or where clocks disagree one without a value that says so."""
+    least = int(samples.values.min())
+    limit = measured.check.limit
+    if least >= 0 or limit.side == 'min':
+        return measured
+    count = int((samples.values < 0).sum())
+    return replace(measured, value=None, low=None, high=None, violations=0, reason=(
+        f'{count} of {len(samples)} messages arrived before their publisher says to {deed}, by up '
+        f'to {format_ns(-least)}: its clock and that of this host disagree'
+    ))
