@@ -1,6 +1,7 @@
 # make demo  runs a robot in a simulated warehouse, make demo FAULT=NAME the example robot of the
 # quickstart with a fault, make test the tests.
 # Both set up what they need in .venv; in a sourced ROS workspace they use its ROS.
+# make colcon  builds and tests this package, and one of a user, in a workspace made for it.
 PYTHON ?= python3
 FAULT ?=
 SPEC ?= config/$(if $(FAULT),quickstart,warehouse).qa.yaml
@@ -18,13 +19,28 @@ SOURCED := $(shell test -n "$$AMENT_PREFIX_PATH" && $(PYTHON) -c 'import rclpy' 
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export ROS_LOG_DIR ?= /tmp/robot_qa_logs
 
-.PHONY: demo test venv lint types rules clean
+.PHONY: demo test colcon venv lint types rules clean
 
 demo: $(READY)
 	robot_qa run $(SPEC) $(if $(FAULT),--set fault=$(FAULT))
 
 test: $(READY)
 	python -m pytest $(PYTEST_ARGS)
+
+# colcon in a folder of its own, so that its many plugins stay out of the environment.
+COLCON := $(CURDIR)/$(VENV)/colcon
+# Of our own tests only some: make test runs them all.
+COLCON_TESTS ?= test/test_spec.py test/test_monitors.py test/test_beside.py
+
+$(COLCON)/.ready: $(READY)
+	rm -rf $(COLCON)
+	$(BIN)/python -m pip install --quiet --target $(COLCON) colcon-common-extensions 'setuptools<80'
+	@touch $@
+
+colcon: $(COLCON)/.ready
+	COLCON_TESTS='$(COLCON_TESTS)' PYTHONPATH=$(COLCON)$${PYTHONPATH:+:$$PYTHONPATH} \
+	  PATH=$(COLCON)/bin:$$PATH $(if $(SOURCED),,AMENT_PREFIX_PATH=$(CURDIR)/$(VENV)) \
+	  test/workspace/try_colcon
 
 lint: $(READY)
 	ruff check .

@@ -37,6 +37,8 @@ setup(
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (f'share/{PACKAGE}', ['package.xml']),
         (f'share/{PACKAGE}/config', glob('config/*.yaml')),
+        (f'share/{PACKAGE}/launch', glob('launch/*.launch.py')),
+        (f'share/{PACKAGE}/models', glob('models/*.onnx')),
         *shared('worlds'), *shared('interfaces'),
     ],
     python_requires='>=3.10',
@@ -53,6 +55,8 @@ setup(
             'mujoco-core==4.0.0; python_version>="3.11"', 'mujoco==3.17.0; python_version<"3.11"',
             'pillow', 'pycollada', 'trimesh',
         ],
+        'detector': ['onnxruntime'],  # without it OpenCV runs the example's models
+        'train': ['torch==2.13.0', 'onnx', 'onnxruntime'],
         'test': [
             # What the accuracy of perception models is checked against.
             *(f'{oracle}; python_version<"3.14"'
@@ -71,8 +75,14 @@ setup(
     entry_points={
         'console_scripts': [
             'robot_qa = robot_qa.cli:console',
-            'simulator = robot_qa.embedded.node:console',  # ros2 run robot_qa simulator
+            # ros2 run robot_qa ...
+            'simulator = robot_qa.embedded.node:console',
+            'monitor = robot_qa.integration.nodes:monitor',
+            'scenario = robot_qa.integration.nodes:scenario',
+            'relay = robot_qa.scenario.relay:console',
+            'detector = robot_qa.examples.detector:console',
         ],
+        'pytest11': ['robot_qa = robot_qa.integration.pytest_plugin'],
         'robot_qa.monitors': [
             'timing = robot_qa.monitors.topics:timing_monitors',
             'validity = robot_qa.monitors.topics:validity_monitors',
@@ -83,10 +93,15 @@ setup(
             'nodes = robot_qa.monitors.nodes:node_monitors',
             'services = robot_qa.monitors.services:service_monitors',
             'actions = robot_qa.monitors.actions:action_monitors',
+            'accuracy = robot_qa.monitors.accuracy:accuracy_monitors',
+            'resources = robot_qa.monitors.resources:resource_monitors',
+            'stages = robot_qa.monitors.stages:stage_monitors',
+            'paths = robot_qa.monitors.paths:path_monitors',
         ],
         'robot_qa.simulators': [
             'embedded = robot_qa.simulators.standard:StandardSimulator',
             'standard = robot_qa.simulators.standard:StandardSimulator',
+            'gazebo = robot_qa.simulators.gazebo:GazeboSimulator',
             'none = robot_qa.simulators.none:NoSimulator',
         ],
     },

@@ -11,8 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from robot_qa.processes import ProcessSpec, child_environment
+from robot_qa.simulators import gazebo_bridge, gazebo_server
+from robot_qa.spec.model import TestSpec
 from robot_qa.spec.simulator import Simulator
 from robot_qa.spec.system import Launch, Process
+
+# The process that brings Gazebo's topics to ROS.
+BRIDGE = gazebo_bridge.PACKAGE
 
 
 def process_spec(process: Process, folder: Path, logs: Path) -> ProcessSpec:
@@ -26,14 +31,50 @@ def process_spec(process: Process, folder: Path, logs: Path) -> ProcessSpec:
     )
 
 
-def simulator_spec(simulator: Simulator, folder: Path, logs: Path) -> ProcessSpec:
-    """Return how to start the simulator of a spec that lies in ``folder``, both paths absolute."""
+def simulator_specs(spec: TestSpec, folder: Path, logs: Path) -> list[ProcessSpec]:
+    """Return how to start the simulator, if any, of a spec in ``folder``; both paths absolute.
+
+    SetupError: Gazebo, or its bridge to ROS, is not installed, or the world is no SDF.
+    """
+    simulator = spec.system.simulator if spec.system else None
+    if simulator is None or not simulator.started:
+        return []
+    assert simulator.world is not None
+    if simulator.backend == 'gazebo':
+        return _gazebo_specs(spec, simulator, folder, logs)
     words = (
         sys.executable, '-m', 'robot_qa.embedded.node', str(folder / simulator.world),
         '--seed', str(simulator.seed), '--real-time-factor', str(simulator.real_time_factor),
         '--render', simulator.render,
     )
-    return ProcessSpec('simulator', words, folder, _environment(logs))
+    return [ProcessSpec('simulator', words, folder, _environment(logs))]
+
+
+def _gazebo_specs(
+    spec: TestSpec, simulator: Simulator, folder: Path, logs: Path,
+) -> list[ProcessSpec]:
+    """Return the server of Gazebo, and what brings its topics to ROS."""
+    env = _environment(logs)
+    gazebo_server.check_installed(env)
+    world = folder / str(simulator.world)
+    name = gazebo_server.world_name(world)
+    env |= gazebo_server.server_environment(world, env)
+    paced = gazebo_server.paced(world, simulator.real_time_factor)
+    if paced is not None:
+        world = logs / world.name
+        world.write_text(paced)
+    command = gazebo_server.server_command(world, simulator.seed)
+    specs = [ProcessSpec('simulator', command, folder, env)]
+    if simulator.bridged:
+        program = gazebo_bridge.bridge_program(env)
+        file = folder / simulator.bridge
+        if simulator.bridge == 'auto':
+            file = logs / 'bridge.yaml'
+            topics = gazebo_bridge.bridged_topics(spec, name)
+            file.write_text(gazebo_bridge.configuration(topics))
+        command = gazebo_bridge.bridge_command(program, file)
+        specs.append(ProcessSpec(BRIDGE, command, folder, env))
+    return specs
 
 
 def _words(process: Process, folder: Path) -> tuple[str, ...]:
@@ -48,9 +89,15 @@ def _words(process: Process, folder: Path) -> tuple[str, ...]:
 
 
 @contextmanager
-def environment_for(domain: int, logs: Path) -> Iterator[None]:
-    """Keep this process's ROS to itself while a run of its own lasts."""
-    ours = {
+def environment_for(
+    domain: int, logs: Path, simulator: Simulator | None = None,
+) -> Iterator[None]:
+    """Keep this process's ROS, and the Gazebo that it starts, to itself while a run lasts."""
+    ours = {} if simulator is None or not simulator.started else {
+        'GZ_PARTITION': child_environment({}, domain, {})['GZ_PARTITION'],
+        'GZ_IP': gazebo_server.LOOPBACK,
+    }
+    ours |= {
         'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
         'ROS_LOG_DIR': str(logs.absolute()),
     }

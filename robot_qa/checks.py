@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from robot_qa.monitors.base import Check, Evidence, Limit, Measurement
+from robot_qa.monitors.readings import format_reading
 from robot_qa.timebase import format_ns
 
 
@@ -57,6 +58,8 @@ def fold(verdicts: Iterable[Verdict]) -> Verdict:
 def judge(measured: Measurement, source: str, notes: Iterable[str] = ()) -> CheckResult:
     """Compare a measurement with its limit. ``notes`` explain a topic without samples."""
     verdict, reason = _judge(measured, list(notes))
+    if measured.reason and measured.reason not in reason:
+        reason = f'{reason}; {measured.reason}'
     return CheckResult(measured.check.name, verdict, reason, source, measured)
 
 
@@ -133,8 +136,8 @@ def show(value: float, unit: str) -> str:
     """Write a value in its unit, for people."""
     if unit == 'ns':
         return format_ns(value)
-    if unit == 'ratio':
-        return f'{100 * value:.3g} %'
+    if unit in ('ratio', 'B', 'B/min'):
+        return format_reading(value, unit)
     if unit == 'margin':
         return f'margin {value:.4g}'
     if unit == 'truth':

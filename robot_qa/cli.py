@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import robot_qa
-from robot_qa.errors import QuantityError, RecordingError, RobotQaError, SpecError
+from robot_qa.errors import (
+    QuantityError,
+    RecordingError,
+    RobotQaError,
+    SpecError,
+    UnarmedError,
+)
 
 if TYPE_CHECKING:
     from robot_qa.report.model import Report
@@ -27,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SpecError as error:
         print(error, file=sys.stderr)
         return USAGE_ERROR
-    except (RecordingError, QuantityError) as error:
+    except (RecordingError, QuantityError, UnarmedError) as error:
         print(f'robot_qa: {error}', file=sys.stderr)
         return USAGE_ERROR
     except RobotQaError as error:
@@ -51,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument('--duration', metavar='T', help='watch this long, such as 30s')
     run.add_argument('--record', action='store_true', help='keep recording.mcap')
     run.add_argument('--quiet', action='store_true', help='print nothing but errors')
+    run.add_argument('--armed', action='store_true',
+                     help='let it act on a robot that it has not started, as the spec allows')
     run.add_argument('--until-stopped', action='store_true',
                      help='one run after another, until Ctrl-C, each in a folder of its own')
     run.add_argument('--keep', type=int, default=24, metavar='N',
@@ -133,7 +141,7 @@ def _run(given: argparse.Namespace) -> int:
         return _run_rounds(given, loaded.spec.slug)
     view = open_view(Console(), given.quiet)
     folder, report = run_live(
-        loaded, RunOptions(given.out, duration, given.record, view)
+        loaded, RunOptions(given.out, duration, given.record, view, given.armed)
     )
     return _conclude(report, folder, given.quiet)
 
@@ -147,6 +155,7 @@ def _run_rounds(given: argparse.Namespace, name: str) -> int:
     words = ['run', str(given.spec), '--quiet']
     words += ['--duration', given.duration] if given.duration else []
     words += ['--record'] if given.record else []
+    words += ['--armed'] if given.armed else []
     for override in given.overrides:
         words += ['--set', override]
     out = given.out or Path('robot_qa_runs') / f'{name}-rounds'

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from robot_qa.bring_up import (
+    BRIDGE,
     environment_for,
     process_spec,
-    simulator_spec,
+    simulator_specs,
     terminated_like_interrupted,
 )
 from robot_qa.checks import CheckResult, Verdict
@@ -21,11 +22,13 @@ from robot_qa.messages.typestore import TypeStore
 from robot_qa.panel import Panel, clock_first
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.probes.recorder import Recorder
+from robot_qa.probes.resources import ResourceProbe
 from robot_qa.processes import Processes, ProcessSpec
 from robot_qa.report.model import Report
 from robot_qa.report.view import QuietView, View
 from robot_qa.run_folder import Cost, RunFolder, environment, utc_now
 from robot_qa.spec.graph import graph_interest
+from robot_qa.spec.hardware import check_harmless
 from robot_qa.spec.loader import LoadedSpec
 from robot_qa.spec.system import System
 from robot_qa.timebase import NS_PER_S, format_ns
@@ -43,18 +46,25 @@ DISCOVERY_S = 5.0
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is made: where its folder goes, and what departs from the spec."""
+    """How a run is made: where its folder goes, and what departs from the spec.
+
+    ``armed`` lets it do what the spec allows to a robot that it has not started.
+    """
 
     out: Path | None = None
     duration_ns: int | None = None
     record: bool = False
     view: View = field(default_factory=QuietView)
+    armed: bool = False
 
 
 class Run:
     """A live run, phase by phase: start, wait until ready, watch, judge, stop."""
 
     def __init__(self, loaded: LoadedSpec, options: RunOptions) -> None:
+        """Raise UnarmedError when it would act on a robot without being armed."""
+        if not options.armed:
+            check_harmless(loaded.spec)
         self._loaded = loaded
         self._spec = loaded.spec
         self._system = loaded.spec.system or System()
@@ -64,6 +74,7 @@ class Run:
         self.folder = RunFolder(loaded, options.out)
         self._started = utc_now()
         self._run_checks: list[CheckResult] = []
+        self.results: list[CheckResult] = []
         self._store = TypeStore()
         self._panel = Panel(loaded, self._store)
         self._processes: Processes | None = None
@@ -101,10 +112,12 @@ class Run:
     def _open(self, stack: ExitStack) -> LiveProbe:
         """Claim a domain of our own, unless we attach to a running system; join the graph."""
         domain = None
-        if self._system.processes or self._system.simulator:
+        simulator = self._system.simulator
+        if self._system.processes or (simulator and simulator.started):
             claim = stack.enter_context(claim_domain())
             domain = claim.id
-            stack.enter_context(environment_for(domain, self.folder.path / 'logs'))
+            stack.enter_context(
+                environment_for(domain, self.folder.path / 'logs', simulator))
             self._processes = stack.enter_context(
                 Processes(self.folder.path / 'logs', inherit_fd=claim.fileno())
             )
@@ -124,7 +137,8 @@ class Run:
             wanted.append(live.Wanted(name, topic.type if topic else None, rate))
         probe: LiveProbe = live.LiveProbe(wanted, domain)
         stack.callback(probe.close)
-        self._companions = live_companions(self._loaded, probe.node, self._store)
+        self._companions = live_companions(
+            self._loaded, probe.node, self._store, self._processes)
         for companion in self._companions:
             stack.callback(companion.close)
         if self._spec.scenario:
@@ -148,8 +162,7 @@ class Run:
         spec_folder = self._loaded.path.parent.absolute()
         logs = (self.folder.path / 'logs').absolute()
         specs = [process_spec(process, spec_folder, logs) for process in system.processes]
-        if system.simulator is not None:
-            specs.insert(0, simulator_spec(system.simulator, spec_folder, logs))
+        specs[:0] = simulator_specs(self._spec, spec_folder, logs)
         if self._stage is not None:
             specs = self._stage.rewired(specs)
         for spec in specs:
@@ -168,7 +181,8 @@ class Run:
 
     def _wait_ready(self, probe: LiveProbe, system: System) -> None:
         ready = system.ready
-        topics = ['/clock', *ready.topics] if system.simulator else ready.topics
+        simulated = system.simulator is not None and system.simulator.simulates
+        topics = ['/clock', *ready.topics] if simulated else ready.topics
         deadline = time.monotonic() + ready.timeout / NS_PER_S
         while True:
             self._drain(probe)
@@ -289,7 +303,11 @@ class Run:
         """Return the processes that may not end during the run, by the name of their check."""
         lasting = {f'system.processes.{process.name}': process.name
                    for process in self._system.processes if not process.may_exit}
-        return {'system.simulator': 'simulator', **lasting} if self._system.simulator else lasting
+        simulator = self._system.simulator
+        if simulator is None or not simulator.started:
+            return lasting
+        bridge = {'system.bridge': BRIDGE} if simulator.bridged else {}
+        return {'system.simulator': 'simulator', **bridge, **lasting}
 
     def _check_timeout(self) -> None:
         deadline = self._deadline
@@ -307,11 +325,11 @@ class Run:
         """Judge what came, and write the report before anything is stopped."""
         self._take(probe)
         seen = probe.observation()
-        results = [*self._all_run_checks(), *self._panel.results(seen, final=True)]
+        self.results = [*self._all_run_checks(), *self._panel.results(seen, final=True)]
         if self._recorder is not None:
             self._close_recording(self._recorder, seen)
         return self.folder.write(
-            started=self._started, results=results, seen=seen, messages=self._panel.messages,
+            started=self._started, results=self.results, seen=seen, messages=self._panel.messages,
             cost=self._cost, environment=environment(),
         )
 
@@ -374,8 +392,10 @@ class Companion(Protocol):
         """Release what it holds."""
 
 
-def live_companions(loaded: LoadedSpec, node: Any, store: TypeStore) -> list[Companion]:
-    """Return the probes of the graph, of services and of actions that a spec needs."""
+def live_companions(
+    loaded: LoadedSpec, node: Any, store: TypeStore, processes: Processes | None = None
+) -> list[Companion]:
+    """Return the probes of the graph, services, actions and resources that a spec needs."""
     from robot_qa.probes.caller import ServiceCaller
     from robot_qa.probes.goals import ActionCaller
     from robot_qa.probes.graph import GraphProbe
@@ -389,6 +409,8 @@ def live_companions(loaded: LoadedSpec, node: Any, store: TypeStore) -> list[Com
         found.append(ServiceCaller(node, spec.services, store, loaded.marks))
     if spec.actions:
         found.append(ActionCaller(node, spec.actions, store, loaded.marks))
+    if spec.resources:
+        found.append(ResourceProbe(spec.resources, processes.pids if processes else None))
     return found
 
 

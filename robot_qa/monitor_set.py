@@ -84,7 +84,8 @@ class MonitorSet:
     def _measure(self, monitor: Monitor, seen: Observation, final: bool) -> None:
         if id(monitor) not in self._broken:
             try:
-                for measured in monitor.measure(seen):
+                measure = getattr(monitor, 'measure_at_end', None) if final else None
+                for measured in (measure or monitor.measure)(seen):
                     name = measured.check.name
                     if name not in self._sources:
                         continue

@@ -14,17 +14,19 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / 'robot_qa'
 # From top to bottom: a room imports from itself and from rooms above it. The longest match counts.
 HOUSE = [
-    '__init__', 'errors', 'timebase', 'quantities', 'geometry', 'stats', 'spec', 'messages',
-    'probes.batch', 'probes', 'perception', 'monitors', 'checks', 'simulators',
+    '__init__', 'errors', 'timebase', 'quantities', 'geometry', 'stats', 'instrument', 'spec',
+    'messages', 'probes.batch', 'probes', 'perception', 'monitors', 'checks', 'simulators',
     'monitor_set', 'spans', 'expectations', 'panel', 'draft', 'report', 'keeper', 'domains',
     'processes', 'embedded', 'scenario',
-    'run_folder', 'bring_up', 'live_run', 'session', 'rounds', 'examples', 'cli',
+    'run_folder', 'bring_up', 'live_run', 'session', 'rounds', 'watching', 'testing',
+    'integration', 'examples', 'cli',
 ]
 GUESTS = {
     'rclpy': {
         'probes.live', 'probes.qos', 'probes.graph', 'probes.nodes', 'probes.caller',
         'probes.goals', 'probes.clock', 'scenario.graph_actor', 'scenario.stage',
-        'scenario.fault_actor', 'scenario.relay',
+        'scenario.fault_actor', 'scenario.relay', 'scenario.deadman', 'scenario.goal_actor',
+        'scenario.lock_step', 'scenario.node_processes', 'scenario.publish_actor',
         'simulators.asking', 'simulators.standard', 'embedded.node', 'embedded.devices',
         'embedded.services', 'embedded.settings', 'embedded.camera_topics',
         'instrument', 'integration', 'examples',

@@ -12,7 +12,7 @@ from robot_qa.messages.typestore import TypeStore
 from robot_qa.monitors.base import Context
 from robot_qa.scenario.conditions import ConditionWatch
 from robot_qa.scenario.plan import Agenda
-from robot_qa.scenario.player import Done, Gradual, Player
+from robot_qa.scenario.player import Actor, Done, Gradual, Over, Player
 from robot_qa.spec.model import TestSpec
 from robot_qa.spec.rules import Condition
 from robot_qa.spec.scenario import Step
@@ -48,17 +48,22 @@ class Run:
         spec = TestSpec.model_validate({
             'robot_qa': 1, 'name': 'x', 'duration': '10 s', 'scenario': list(steps),
             'topics': {'/a': {'stamps': 'increasing'}},
+            'system': {'processes': [{'name': 'a', 'command': 'a'}]},
         })
         self.lamp = Lamp()
         self.events: list[tuple[str, str]] = []
+        self.marks: list[tuple[str, int, int]] = []
+        self.actors: dict[str, Actor] = {'light': self.lamp}
         self.player = Player(
-            spec.scenario, Agenda(spec.scenario, 10 * S, seed), {'light': self.lamp},
+            spec.scenario, Agenda(spec.scenario, 10 * S, seed), self.actors,
             lambda event, detail: self.events.append((event, detail.partition(':')[0])),
+            lambda event, step, occurrence: self.marks.append((event, step, occurrence)),
         )
-        self.player.check()
         self.scales: list[float] = []
 
     def until(self, end_ms: int, meanwhile: Callable[[int], None] = lambda _: None) -> None:
+        if not self.scales:
+            self.player.check()
         for now in range(0, end_ms + 1, 100):
             meanwhile(now)
             self.player.work(now * MS)
@@ -82,6 +87,106 @@ def test_a_step_is_done_and_undone_at_its_times() -> None:
                           ('undone', 'dark')]
     assert run.results() == {
         'scenario.dark': ('PASS', 'done once, at most 0 ns late, undone once')}
+
+
+class Errand:
+    """An actor whose actions go on after they were done, until somebody says how they end."""
+
+    def __init__(self) -> None:
+        self.ends: list[Done | None] = []
+        self.cancelled: list[int] = []
+
+    def lack(self, step: Step) -> str | None:
+        return None
+
+    def begin(self, step: Step) -> Over:
+        number = len(self.ends)
+        self.ends.append(None)
+
+        def cancel() -> Over:
+            self.cancelled.append(number)
+            return Over(Done(True, 'cancelled', record='it was cancelled'))
+
+        return Over(Done(True, 'accepted', cancel, _Lasting(self, number)))
+
+
+class _Lasting:
+    def __init__(self, errand: Errand, number: int) -> None:
+        self._errand, self._number = errand, number
+
+    def poll(self) -> Done | None:
+        return self._errand.ends[self._number]
+
+
+def goal(**given: Any) -> dict[str, Any]:
+    return {**given, 'goal': {'action': '/go', 'type': 'tf2_msgs/action/LookupTransform'}}
+
+
+LATER = {'name': 'later', 'after': 'go', 'light': {'scale': 0.5}}
+
+
+def errand(*steps: dict[str, Any]) -> tuple[Run, Errand]:
+    run = Run(*steps)
+    actor = Errand()
+    run.actors['goal'] = actor
+    return run, actor
+
+
+def test_what_ends_by_itself_is_not_undone_and_sets_off_what_waits_for_it() -> None:
+    run, actor = errand(goal(name='go', at='1 s', **{'for': '5 s'}), LATER)
+    run.until(2000)
+    assert run.scales[-1] == 1.0, 'it was only accepted'
+    actor.ends[0] = Done(True, 'reached', record='it was reached')
+    run.until(8000)
+    run.player.end()
+    assert actor.cancelled == []
+    assert run.scales[-1] == 0.5
+    assert run.marks[:3] == [('begun', 0, 0), ('done', 0, 0), ('undone', 0, 0)]
+    assert [event for event, name in run.events if name == 'go'] == ['doing', 'done', 'ended']
+    assert run.results()['scenario.go'] == ('PASS', (
+        'done once, at most 0 ns late, ended by itself once: it was reached'))
+
+
+def test_what_fails_after_it_was_done_is_an_error() -> None:
+    run, actor = errand(
+        goal(name='go', at='1 s'), LATER,
+        {'name': 'saved', 'after': 'go', 'outcome': 'failed', 'light': {'scale': 0.7}},
+        {'name': 'began', 'after': 'go', 'outcome': 'done', 'light': {'scale': 0.9}})
+    run.until(2000)
+    assert run.scales[-1] == 0.9
+    actor.ends[0] = Done(False, 'aborted')
+    run.until(3000)
+    run.player.end()
+    results = run.results()
+    assert results['scenario.go'] == ('ERROR', 'failed: aborted') and actor.cancelled == []
+    assert results['scenario.later'][0] == 'INCONCLUSIVE'
+    assert results['scenario.saved'][0] == 'PASS' and run.scales[-1] == 0.7
+    assert run.marks[-1][0] == 'undone' and ('failed', 0, 0) in run.marks
+
+
+def test_what_still_lasts_is_undone_after_its_time_or_at_the_end() -> None:
+    run, actor = errand(goal(name='go', at='1 s', **{'for': '2 s'}), goal(name='on', at='1 s'),
+                        LATER)
+    run.until(4000)
+    assert actor.cancelled == [0] and run.scales[-1] == 0.5
+    # What comes after the cancel is not its own end any more.
+    actor.ends[0] = Done(False, 'cancelled by somebody')
+    run.until(5000)
+    run.player.end()
+    assert actor.cancelled == [0, 1]
+    results = run.results()
+    assert results['scenario.go'] == ('PASS', (
+        'done once, at most 0 ns late, undone once: it was cancelled'))
+    assert results['scenario.on'][0] == 'PASS'
+
+
+def test_of_several_at_a_time_the_one_that_ended_is_not_undone() -> None:
+    run, actor = errand(goal(name='go', every='1 s', repeat=3))
+    run.until(3500)
+    actor.ends[1] = Done(True, 'reached')
+    run.until(4000)
+    run.player.end()
+    assert actor.cancelled == [2, 0]
 
 
 def test_lateness_is_that_of_the_call() -> None:

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
+from robot_qa.probes.bag import BagProbe
+from samples import STORE
 from simulator_client import ROOT
 
 pytest.importorskip('mujoco')
@@ -28,6 +31,9 @@ system:
 topics:
   /cmd_vel: {basis: arrival, gap: {max: 400 ms}}       # wall time: 0.8 s of the simulation
   /scan: {fields: {ranges: {min: 1.0}}}                # no wall is that near
+  /ground_truth/poses: {expect_count: {min: 1}}
+  /ticks: {type: std_msgs/msg/Header, expect_count: {min: 85, max: 101}}
+  /stamped: {type: geometry_msgs/msg/PointStamped, stamps: increasing}
   /imu: {type: sensor_msgs/msg/Imu, frame_id: imu_link, stamps: increasing}
 nodes:
   /simulator: {parameters: {light_scale: {equals: 1.0}}}
@@ -40,7 +46,17 @@ scenario:
   - {name: opened, after: wall, delay: 1 s, remove: wall}
   - {name: asleep, at: 4500 ms, for: 2 s, stop: patrol}
   - {name: ask, every: 2 s, call: {service: /patrol/status, type: std_srvs/srv/Trigger}}
-  - {name: renamed, at: 6 s, for: 1 s, fault: {topic: /imu, frame_id: gyro}}
+  - {name: renamed, at: 6 s, for: 1 s, fault: {topic: /imu, publisher: simulator, frame_id: gyro}}
+  - {name: unheard, at: 7100 ms, for: 500 ms,
+     fault: {topic: /cmd_vel, publisher: patrol, drop: 100 %}}
+  - name: high                                         # in free fall until the end
+    at: 500 ms
+    spawn: {name: loose, model: worlds/models/crate_small, pose: {xyz: [50, 0, 900]}}
+  - {name: kicked, after: high, delay: 1 s, push: {name: loose, impulse: [16, -8, 0]}}
+  - {name: ticks, at: 1 s, for: 2 s,
+     publish: {topic: /ticks, type: std_msgs/msg/Header, rate: 50 Hz}}
+  - {name: stamped, at: 1 s, for: 2 s,
+     publish: {topic: /stamped, type: geometry_msgs/msg/PointStamped, rate: 50 Hz}}
   - {name: under_way, when: {/odom: pose.pose.position.x > 0.2},
      call: {service: /patrol/status, type: std_srvs/srv/Trigger}}
   - {name: arrived, when: {/odom: pose.pose.position.x > 15},
@@ -77,6 +93,8 @@ def test_each_step_has_its_verdict(report: dict[str, Any]) -> None:
     assert found == {
         'scenario.dark': 'PASS', 'scenario.wall': 'PASS', 'scenario.opened': 'PASS',
         'scenario.asleep': 'PASS', 'scenario.ask': 'PASS', 'scenario.renamed': 'PASS',
+        'scenario.unheard': 'PASS', 'scenario.high': 'PASS', 'scenario.kicked': 'PASS',
+        'scenario.ticks': 'PASS', 'scenario.stamped': 'PASS',
         'scenario.under_way': 'PASS', 'scenario.arrived': 'INCONCLUSIVE',
         'scenario.ghost': 'ERROR', 'scenario.never': 'INCONCLUSIVE',
     }
@@ -92,6 +110,49 @@ def test_the_effects_are_seen_by_the_checks_that_should_see_them(report: dict[st
         'topics./cmd_vel.gap.max', 'topics./scan.fields.ranges.min', 'topics./imu.frame_id',
         'nodes./simulator.parameters.light_scale.equals',
     }
+
+
+def recorded(report: dict[str, Any], topic: str) -> list[Any]:
+    probe = BagProbe(report['out'] / 'recording.mcap', [topic])
+    try:
+        found = []
+        while not probe.done:
+            for batch in probe.drain():
+                found += [STORE.deserialize_cdr(bytes(one), batch.type) for one in batch.payloads]
+        return found
+    finally:
+        probe.close()
+
+
+def seconds(stamp: Any) -> float:
+    return float(stamp.sec + stamp.nanosec / 1e9)
+
+
+def test_a_blow_has_its_impulse(report: dict[str, Any]) -> None:
+    places = np.array([
+        (seconds(one.header.stamp), one.transform.translation.x, one.transform.translation.y)
+        for message in recorded(report, '/ground_truth/poses') for one in message.transforms
+        if one.child_frame_id == 'loose'
+    ])
+    moving = places[places[:, 1] > 50.5]
+    assert len(moving) > 50 and places[0, 1] == pytest.approx(50.0, abs=1e-6)
+    velocity = (moving[-1] - moving[0]) / (moving[-1, 0] - moving[0, 0])
+    assert velocity[1:] == pytest.approx((16 / 8, -8 / 8), rel=0.01), 'in m/s; it has 8 kg'
+
+
+def test_a_rate_goes_by_simulated_time(report: dict[str, Any]) -> None:
+    assert verdicts(report)['topics./ticks.expect_count.min'] == 'PASS'
+    assert verdicts(report)['topics./ticks.expect_count.max'] == 'PASS'
+    stamps = np.array([seconds(one.header.stamp) for one in recorded(report, '/stamped')])
+    assert 85 <= len(stamps) <= 101
+    assert np.median(np.diff(stamps)) == pytest.approx(0.02, abs=1e-6)
+    assert stamps[-1] - stamps[0] == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_fault_is_at_the_end_that_was_named(report: dict[str, Any]) -> None:
+    reasons = {one['name']: one['reason'] for one in report['checks']}
+    assert ' messages on /cmd_vel, 0 were sent' in reasons['scenario.unheard']
+    assert ' messages on /imu, ' in reasons['scenario.renamed']
 
 
 def test_the_timeline_tells_what_was_done_and_undone(report: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from robot_qa.spec.scenario import Step
 S = 10**9
 RUN = 60 * S
 DARK = {'light': {'scale': 0.2}}
+GOAL = {'goal': {'action': '/g', 'type': 'tf2_msgs/action/LookupTransform'}}
 SHORT = {'for': '2 s', **DARK}
 
 
@@ -160,10 +161,29 @@ def test_what_ends_itself_is_undone_only_if_it_has_not_ended() -> None:
     assert made.end(RUN) == []
 
 
+def test_what_ended_by_itself_is_not_undone_whichever_it_was() -> None:
+    made = agenda({'name': 'g', 'every': '5 s', 'repeat': 3, **GOAL},
+                  {'after': 'g', 'kill': 'x'})
+    assert told(made.tick(15 * S)) == [
+        'start g@5', 'start g@10', 'start g@15']
+    assert told(made.finished('g', 'ended', 16 * S, 1)) == ['start 1@16']
+    assert told(made.finished('g', 'failed', 16 * S, 0)) == []
+    assert [(due.kind, due.occurrence) for due in made.end(20 * S)] == [('undo', 2)]
+
+
+def test_a_goal_that_ended_before_its_time_is_not_undone_then() -> None:
+    made = agenda({'name': 'g', 'at': '5 s', 'for': '9 s', **GOAL})
+    assert told(made.tick(5 * S)) == ['start g@5']
+    made.finished('g', 'done', 5 * S)
+    made.finished('g', 'ended', 6 * S, 0)
+    assert made.next_ns is None and made.active == () and made.tick(15 * S) == []
+
+
 # --- the agenda: after --------------------------------------------------------------------------
 
 @pytest.mark.parametrize('first, outcome, waited', [
     (DARK, None, 'done'), (SHORT, None, 'ended'), (SHORT, 'done', 'done'),
+    (GOAL, None, 'ended'), (GOAL, 'done', 'done'), (GOAL, 'failed', 'failed'),
     (SHORT, 'failed', 'failed'), (SHORT, 'ended', 'ended'), (DARK, 'failed', 'failed'),
 ])
 def test_after_waits_for_its_outcome(

@@ -50,6 +50,8 @@ EVERY_ACTION = """\
 - {when: {any: [{/a: x > 1}, {/b: x > 1}]}, reset: true}
 - {random: {count: 3, from: 5 s, to: 20 s}, kill: driver}
 - {random: {count: 2}, stop: driver, for: 3 s}
+- {at: 7 s, push: {name: a, impulse: [0, 3, 0]}}
+- {at: 1 s, kill: /planner}
 - {at: 1 s, resume: driver}
 - {at: 1 s, restart: driver}
 - {at: 1 s, load: {cpu: 2, memory: 500 MiB}, for: 5 s}
@@ -227,7 +229,18 @@ WRONG = [
     ('at: 1 s, transition: {node: /n, transition: activ}', '1:48: configure, activate, '),
     ('at: 1 s, for: 1 s, push: {name: a, force: [1, 0, 0], impulse: [1, 0, 0]}',
      'force and impulse do not go together'),
+    ('at: 1 s, push: {name: a, impulse: [1, 0, 0], torque: [0, 0, 1]}',
+     '1:19: "push" needs "for"'),
     ('at: 1 s, light: {scale: 11}', '1:28: at most 10.0 was expected'),
+    ('at: 1 s, friction: {scale: 10.5}', '1:31: at most 10.0 was expected'),
+    ('at: 1 s, kill: /a//b', '1:19: "/a//b" is not an absolute ROS name; did you mean "/a/b"?'),
+    ('at: 1 s, kill: a b', '1:19: "a b" is neither a process name, of letters, digits, "_" and'),
+    ('at: 1 s, stop: /planner', '1:19: "/planner" is not a process name'),
+    ('at: 1 s, for: 1 s, kill: /planner', '1:18: "kill" cannot be undone'),
+    ('at: 1 s, fault: {topic: /a, publisher: drivr, drop: 5 %}',
+     '1:43: the run starts no process "drivr"; did you mean "driver"? (it starts driver)'),
+    ('at: 1 s, fault: {topic: /a, publisher: simulator, drop: 5 %}',
+     '1:43: the run starts no process "simulator"'),
     # What cannot be undone.
     *((f'at: 1 s, for: 1 s, {action}', f'1:18: "{action.split(":")[0]}" cannot be undone')
       for action in ('remove: a', 'step: 1', 'reset: true', 'kill: driver', 'resume: driver',
@@ -295,6 +308,7 @@ def test_a_mistake_is_named_where_it_stands(home: Path, step: str, expected: str
     assert found.startswith(expected)
 
 
+GOAL = 'goal: {action: /n, type: tf2_msgs/action/LookupTransform}'
 # Several steps, and where their mistakes are.
 TOGETHER = [
     ([f'name: a, at: 1 s, {LIGHT}', f'name: a, at: 2 s, {LIGHT}'],
@@ -313,6 +327,17 @@ TOGETHER = [
     ([f'name: a, every: 50 s, from: 0 s, {LIGHT}', f'name: b, after: a, delay: 30 s, {LIGHT}',
       f'after: b, delay: 30 s, {LIGHT}'],
      ['3:11: this cannot happen before 60 s, and the run is over after 60 s']),
+    # A goal has an end of its own, which may come at once.
+    ([f'name: a, at: 50 s, {GOAL}', f'after: a, outcome: ended, {LIGHT}'], []),
+    ([f'name: a, at: 50 s, for: 10 s, {GOAL}', f'after: a, {LIGHT}'], []),
+    ([f'name: a, at: 50 s, {GOAL}', f'after: a, delay: 10 s, {LIGHT}'],
+     ['2:11: this cannot happen before 60 s, and the run is over after 60 s']),
+    (['name: a, at: 1 s, push: {name: x, impulse: [1, 0, 0]}',
+      f'after: a, outcome: ended, {LIGHT}'],
+     ['2:23: the step "a" has no "for", so it does not end before the run does']),
+    # Who publishes a topic with faults.
+    (['at: 1 s, for: 1 s, fault: {topic: /a, drop: 5 %}',
+      'at: 5 s, for: 1 s, fault: {topic: /a, publisher: driver, drop: 5 %}'], []),
     # Overlaps.
     ([f'at: 5 s, for: 10 s, {LIGHT}', f'at: 14 s, for: 1 s, {LIGHT}'],
      ['2:31: at 14 s this changes "light", which step 0 has changed until 15 s']),
@@ -372,6 +397,45 @@ def test_the_simulator_is_a_process_where_the_run_starts_it(home: Path) -> None:
     without = HEAD.replace('system: {processes: [{name: driver, command: x}]}\n', '')
     assert errors(home, '- {at: 1 s, kill: driver}\n', without) == [
         '1:19: the run starts no process "driver" (it starts none)']
+
+
+TWO_ENDS = HEAD.replace('{processes', '{simulator: {backend: embedded, world: w.sdf}, processes')
+
+
+def test_who_publishes_has_to_be_said_where_there_are_several(home: Path) -> None:
+    (home / 'w.sdf').touch()
+    fault = '- {{at: {} s, for: 1 s, fault: {{topic: /cmd_vel{}, drop: 5 %}}}}\n'
+    (found,) = errors(home, fault.format(1, ''), TWO_ENDS)
+    assert found == ('1:38: which of driver, simulator publishes /cmd_vel is not known: add '
+                     'publisher: driver, or another one')
+    for name in ('driver', 'simulator'):
+        said = fault.format(1, f', publisher: {name}')
+        # Said once is enough, wherever.
+        assert loaded(home, said + fault.format(3, ''), TWO_ENDS)
+        assert loaded(home, fault.format(3, '') + said, TWO_ENDS)
+    text = fault.format(1, ', publisher: driver') + fault.format(3, ', publisher: simulator')
+    (found,) = errors(home, text, TWO_ENDS)
+    assert found == '2:59: /cmd_vel is published by "driver", as an earlier step says'
+
+
+def test_on_hardware_there_is_no_simulator_to_take_for_the_publisher(home: Path) -> None:
+    head = HEAD.replace('{processes', '{simulator: {backend: none}, processes')
+    assert loaded(home, '- {at: 1 s, fault: {topic: /a, drop: 5 %}}\n', head)
+    assert errors(home, '- {at: 1 s, kill: simulator}\n', head) == [
+        '1:19: the run starts no process "simulator" (it starts driver)']
+
+
+def test_a_node_is_killed_only_where_the_run_has_started_it(home: Path) -> None:
+    head = HEAD.replace('system: {processes: [{name: driver, command: x}]}\n', '')
+    assert errors(home, '- {at: 1 s, kill: /planner}\n', head) == [
+        '1:19: the run starts no process, so that it cannot kill that of /planner']
+
+
+def test_a_blow_is_over_at_once_and_has_its_impulse(home: Path) -> None:
+    blow = step_of(home, 'at: 1 s, push: {name: a, impulse: [0, 3, 0]}')
+    assert not blow.is_undone and not blow.has_end
+    long = step_of(home, 'at: 1 s, for: 1 s, push: {name: a, impulse: [0, 3, 0]}')
+    assert long.is_undone and long.action.force_over(2 * S) == [0, 1.5, 0]
 
 
 def test_a_scenario_alone_is_no_test(home: Path) -> None:

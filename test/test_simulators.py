@@ -1,4 +1,4 @@
-"""Every action against every adapter: the embedded simulator, a poorer one, and none."""
+"""Every action against every adapter: embedded, Gazebo, a poorer one, and none."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gazebo_client import Eyes, server, xyz
 from robot_qa.domains import claim_domain
 from robot_qa.errors import SetupError
 from robot_qa.simulators.base import (
@@ -46,7 +47,12 @@ BOX = f"""<sdf version="1.9"><model name="box"><link name="l">{INERTIAL}
 </link></model></sdf>"""
 WORLD = f"""<sdf version="1.9"><world name="room">
 <physics type="ode"><max_step_size>0.001</max_step_size></physics><gravity>0 0 -9.8</gravity>
-<plugin filename="gz-sim-wind-effects-system" name="gz::sim::systems::WindEffects"/>
+<plugin filename="gz-sim-physics-system" name="gz::sim::systems::Physics"/>
+<plugin filename="gz-sim-user-commands-system" name="gz::sim::systems::UserCommands"/>
+<plugin filename="gz-sim-scene-broadcaster-system" name="gz::sim::systems::SceneBroadcaster"/>
+<plugin filename="gz-sim-wind-effects-system" name="gz::sim::systems::WindEffects">
+  <force_approximation_scaling_factor>1</force_approximation_scaling_factor></plugin>
+<light name="sun" type="directional"><direction>0 0 -1</direction></light>
 <model name="ball"><pose>0 2 1 0 0 0</pose><link name="l">{INERTIAL}</link></model>
 <model name="kite"><pose>0 9 1 0 0 0</pose><link name="l">{INERTIAL}
   <enable_wind>true</enable_wind></link></model>
@@ -91,8 +97,35 @@ class Bench:
         return self.done(outcome.undo)
 
 
-class Embedded(Bench):
-    """The real one, and a second way to see what it does."""
+class Room(Bench):
+    """A bench with a second way to see what happens."""
+
+    near = 1e-6
+    """How exactly that is, in m and m/s."""
+
+    def there(self, name: str) -> bool:
+        raise NotImplementedError
+
+    def at(self, name: str) -> tuple[float, ...]:
+        raise NotImplementedError
+
+    def turned(self, name: str) -> tuple[float, ...]:
+        """Return the rotation as x, y, z, w."""
+        raise NotImplementedError
+
+    def velocity(self, name: str) -> tuple[float, ...]:
+        """Return the velocity; it may take a step to see it."""
+        raise NotImplementedError
+
+    def now(self) -> float:
+        raise NotImplementedError
+
+    def approx(self, value: Any) -> Any:
+        return pytest.approx(value, abs=self.near)
+
+
+class Embedded(Room):
+    """The embedded simulator."""
 
     def __init__(self, client: Client) -> None:
         import rclpy
@@ -107,11 +140,18 @@ class Embedded(Bench):
         answer = self.client.call(GetEntityState, '/get_entity_state', entity=name)
         return answer.state if answer.result.result == 1 else None
 
-    def at(self, name: str) -> tuple[float, float, float]:
+    def there(self, name: str) -> bool:
+        return self.state(name) is not None
+
+    def turned(self, name: str) -> tuple[float, ...]:
+        turned = self.state(name).pose.orientation
+        return turned.x, turned.y, turned.z, turned.w
+
+    def at(self, name: str) -> tuple[float, ...]:
         point = self.state(name).pose.position
         return point.x, point.y, point.z
 
-    def velocity(self, name: str) -> tuple[float, float, float]:
+    def velocity(self, name: str) -> tuple[float, ...]:
         linear = self.state(name).twist.linear
         return linear.x, linear.y, linear.z
 
@@ -126,6 +166,70 @@ class Embedded(Bench):
         answer = self.client.call(GetParameters, '/simulator/get_parameters', names=[name])
         value = parameter_value_to_python(answer.values[0])
         return value if isinstance(value, float) else list(value)
+
+
+class Gazebo(Room):
+    """Gazebo, seen by its own command line."""
+
+    near = 2e-3
+
+    def __init__(self) -> None:
+        super().__init__(make_simulator('gazebo', None))
+        assert self.wait(self.sim.connect()) == Outcome(True, 'Gazebo Harmonic, world "room"')
+        self.eyes = Eyes('room')
+
+    def there(self, name: str) -> bool:
+        return self.eyes.pose(name) is not None
+
+    def at(self, name: str) -> tuple[float, ...]:
+        pose = self.eyes.pose(name)
+        assert pose is not None, f'{name} is not there'
+        return xyz(pose.get('position', {}))
+
+    def turned(self, name: str) -> tuple[float, ...]:
+        pose = self.eyes.pose(name)
+        assert pose is not None, f'{name} is not there'
+        return xyz(pose['orientation'], 'xyzw')
+
+    def velocity(self, name: str) -> tuple[float, ...]:
+        before = self.at(name)
+        self.done(Step())
+        return tuple((new - old) / 0.001
+                     for new, old in zip(self.at(name), before, strict=True))
+
+    def now(self) -> float:
+        stamp = self.eyes.look().get('header', {}).get('stamp', {})
+        return int(stamp.get('sec', 0)) + int(stamp.get('nsec', 0)) / 1e9
+
+
+@pytest.fixture(scope='module')
+def gazebo_room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gazebo]:
+    folder = tmp_path_factory.mktemp('gazebo')
+    (folder / 'room.sdf').write_text(WORLD)
+    with server(folder / 'room.sdf', folder, 'conformance'):
+        bench = Gazebo()
+        try:
+            yield bench
+        finally:
+            bench.sim.close()
+            bench.eyes.close()
+
+
+@pytest.fixture
+def gazebo_bench(gazebo_room: Gazebo) -> Gazebo:
+    """The room as it was at the start."""
+    gazebo_room.done(Pause())
+    gazebo_room.done(Reset())
+    return gazebo_room
+
+
+@pytest.fixture(params=[
+    pytest.param('bench', marks=pytest.mark.live, id='embedded'),
+    pytest.param('gazebo_bench', marks=pytest.mark.gazebo, id='gazebo'),
+])
+def both(request: pytest.FixtureRequest) -> Room:
+    """The room of the simulators that can do most, as it was at the start."""
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope='module')
@@ -223,13 +327,15 @@ def poor() -> Iterator[tuple[Bench, Poor]]:
 @pytest.fixture(params=[
     pytest.param('embedded', marks=pytest.mark.live),
     pytest.param('poor', marks=pytest.mark.live), 'none',
+    pytest.param('gazebo_bench', marks=pytest.mark.gazebo),
 ])
 def any_bench(request: pytest.FixtureRequest) -> Bench:
     if request.param == 'none':
         return Bench(make_simulator('none', None))
     if request.param == 'poor':
         return request.getfixturevalue('poor')[0]  # type: ignore[no-any-return]
-    return request.getfixturevalue('bench')  # type: ignore[no-any-return]
+    name = 'bench' if request.param == 'embedded' else request.param
+    return request.getfixturevalue(name)  # type: ignore[no-any-return]
 
 
 # --- every adapter ------------------------------------------------------------------------------
@@ -268,16 +374,15 @@ def test_an_action_that_fails_on_its_way_is_an_outcome() -> None:
     assert pending.poll() == Outcome(False, 'too late', Remove('x')) == pending.poll()
 
 
-# --- embedded: what each action does, and its undo ----------------------------------------------
+# --- what each action does, and its undo ----------------------------------------------
 
 @pytest.mark.live
 def test_the_embedded_simulator_has_everything(bench: Embedded) -> None:
     assert bench.sim.features.available == frozenset(FEATURES)
 
 
-@pytest.mark.live
 @pytest.mark.parametrize('source', ['text', 'file', 'folder'])
-def test_spawn(bench: Embedded, tmp_path: Path, source: str) -> None:
+def test_spawn(both: Room, tmp_path: Path, source: str) -> None:
     folder = tmp_path / 'my box'
     folder.mkdir()
     (folder / 'model.sdf').write_text(BOX)
@@ -285,69 +390,69 @@ def test_spawn(bench: Embedded, tmp_path: Path, source: str) -> None:
         '<model><name>box</name><sdf version="1.9">model.sdf</sdf></model>')
     sources = {'text': BOX, 'file': f'{folder}/model.sdf', 'folder': str(folder)}
     # The mast is at 3, 0, 0.5 and turned by 90 degrees: its x axis is the world's y axis.
-    done = bench.done(Spawn('new', sources[source], Pose((1.0, 0.0, 0.5)), 'mast'))
-    assert bench.at('new') == pytest.approx((3, 1, 1))
-    turned = bench.state('new').pose.orientation
-    assert (turned.z, turned.w) == pytest.approx((math.sqrt(0.5), math.sqrt(0.5)))
-    again = bench.undone(done)
-    assert done.undo == Remove('new') and bench.state('new') is None
+    done = both.done(Spawn('new', sources[source], Pose((1.0, 0.0, 0.5)), 'mast'))
+    assert both.at('new') == both.approx((3, 1, 1))
+    assert both.turned('new') == both.approx((0, 0, math.sqrt(0.5), math.sqrt(0.5)))
+    again = both.undone(done)
+    assert done.undo == Remove('new') and not both.there('new')
     # The removal of what we spawned can be taken back as well.
-    assert bench.undone(again).undo == Remove('new')
-    assert bench.at('new') == pytest.approx((3, 1, 1))
+    assert both.undone(again).undo == Remove('new')
+    assert both.at('new') == both.approx((3, 1, 1))
 
 
-@pytest.mark.live
-def test_what_we_spawned_comes_back_where_it_was(bench: Embedded) -> None:
-    bench.done(Spawn('new', BOX, AT))
-    bench.done(Move('new', Pose((5.0, 0.0, 0.0))))
-    bench.undone(bench.done(Remove('new')))
-    assert bench.at('new') == pytest.approx((5, 0, 0))
+def test_what_we_spawned_comes_back_where_it_was(both: Room) -> None:
+    both.done(Spawn('new', BOX, AT))
+    both.done(Move('new', Pose((5.0, 0.0, 0.0))))
+    both.undone(both.done(Remove('new')))
+    assert both.at('new') == both.approx((5, 0, 0))
 
 
-@pytest.mark.live
-def test_remove_of_what_the_world_had(bench: Embedded) -> None:
-    done = bench.done(Remove('ball'))
-    assert bench.state('ball') is None
+def test_remove_of_what_the_world_had(both: Room) -> None:
+    done = both.done(Remove('ball'))
+    assert not both.there('ball')
     assert done.undo is None and 'the source of "ball" is not known' in done.detail
 
 
-@pytest.mark.live
-def test_move_keeps_the_velocity(bench: Embedded) -> None:
-    bench.done(Step(100))
-    before, falling = bench.at('ball'), bench.velocity('ball')
-    assert falling[2] == pytest.approx(-0.98)
-    done = bench.done(Move('ball', Pose((1.0, 0.0, 0.5)), 'mast'))
-    assert bench.at('ball') == pytest.approx((3, 1, 1))
-    assert bench.velocity('ball') == pytest.approx(falling)
-    assert bench.undone(done).undo is not None
-    assert bench.at('ball') == pytest.approx(before)
+def test_move_keeps_the_velocity(both: Room) -> None:
+    both.done(Step(100))
+    falling = both.velocity('ball')
+    before = both.at('ball')
+    assert falling[2] == pytest.approx(-0.98, abs=0.02)
+    done = both.done(Move('ball', Pose((1.0, 0.0, 0.5)), 'mast'))
+    assert both.at('ball') == both.approx((3, 1, 1))
+    assert both.velocity('ball')[2] == pytest.approx(falling[2], abs=0.02)
+    assert both.undone(done).undo is not None
+    assert both.at('ball') == both.approx(before)
 
 
-@pytest.mark.live
-def test_push_lasts_as_long_as_it_says(bench: Embedded) -> None:
-    done = bench.done(Push('ball', force=(4.0, 0.0, 0.0), torque=(0.0, 0.0, 0.5),
-                           duration_ns=50_000_000))
-    bench.done(Step(200))
-    # 4 N for 0.05 s on 2 kg; 0.5 Nm for 0.05 s on 0.1 kg m^2.
-    assert bench.velocity('ball')[0] == pytest.approx(0.1)
-    assert bench.state('ball').twist.angular.z == pytest.approx(0.25)
+def test_push_lasts_as_long_as_it_says(both: Room) -> None:
+    done = both.done(Push('ball', force=(4.0, 0.0, 0.0), duration_ns=50_000_000))
+    both.done(Step(200))
+    # 4 N for 0.05 s on 2 kg. Gazebo's push is ended from outside, a few steps late.
+    assert both.velocity('ball')[0] == pytest.approx(0.1, rel=0.1)
     assert done.undo == Push('ball')
 
 
-@pytest.mark.live
-def test_push_is_replaced_by_the_next_and_ended_by_the_undo(bench: Embedded) -> None:
-    done = bench.done(Push('ball', 'l', force=(4.0, 0.0, 0.0)))
-    bench.done(Step(100))
-    assert bench.velocity('ball')[0] == pytest.approx(0.2)
-    bench.done(Push('ball', force=(0.0, 2.0, 0.0)))
-    bench.done(Step(100))
-    bench.undone(done)
-    bench.done(Step(100))
-    assert bench.velocity('ball')[:2] == pytest.approx((0.2, 0.1))
-    bench.done(Push('ball', force=(4.0, 0.0, 0.0)))
-    bench.done(Reset())
-    bench.done(Step(100))
-    assert bench.velocity('ball')[:2] == pytest.approx((0, 0))
+def test_push_turns(both: Room) -> None:
+    both.done(Push('ball', torque=(0.0, 0.0, 0.5)))
+    both.done(Step(200))
+    # 0.5 Nm for 0.2 s on 0.1 kg m^2 is 1 rad/s; half of that, for 0.2 s, is the angle.
+    assert 2 * math.asin(both.turned('ball')[2]) == pytest.approx(0.1, rel=0.02)
+
+
+def test_push_is_replaced_by_the_next_and_ended_by_the_undo(both: Room) -> None:
+    done = both.done(Push('ball', 'l', force=(4.0, 0.0, 0.0)))
+    both.done(Step(100))
+    assert both.velocity('ball')[0] == pytest.approx(0.2, abs=0.005)
+    both.done(Push('ball', force=(0.0, 2.0, 0.0)))
+    both.done(Step(100))
+    both.undone(done)
+    both.done(Step(100))
+    assert both.velocity('ball')[:2] == pytest.approx((0.2, 0.1), abs=0.005)
+    both.done(Push('ball', force=(4.0, 0.0, 0.0)))
+    both.done(Reset())
+    both.done(Step(100))
+    assert both.velocity('ball')[:2] == pytest.approx((0, 0), abs=1e-6)
 
 
 def test_a_link_that_is_released_is_pushed_no_more(tmp_path: Path) -> None:
@@ -405,32 +510,64 @@ def test_gravity_and_wind_are_felt(bench: Embedded) -> None:
             bench.undone(outcome)
 
 
-@pytest.mark.live
-def test_play_pause_and_step(bench: Embedded) -> None:
-    bench.done(Step())
-    assert bench.now() == 0.001
-    assert bench.done(Pause()) == Outcome(True, 'it was so already')
-    played = bench.done(Play())
+def test_play_pause_and_step(both: Room) -> None:
+    both.done(Step())
+    assert both.now() == 0.001
+    both.done(Step(2))
+    assert both.now() == 0.003
+    assert both.done(Pause()) == Outcome(True, 'it was so already')
+    played = both.done(Play())
     assert played.undo == Pause()
-    bench.client.until(lambda: bench.now() > 0.02, 'time to go on')
-    refused = bench.do(Step())
+    deadline = time.monotonic() + DEADLINE_S
+    while both.now() < 0.02:
+        assert time.monotonic() < deadline, 'time does not go on'
+    refused = both.do(Step())
     assert not refused.ok and refused.undo is None
-    assert refused.detail == ('/step_simulation: steps can be done only while the simulation is '
-                              'paused (result 3)')
-    bench.undone(played)
-    assert bench.now() == bench.now()
-    bench.undone(bench.done(Play()))
-    resumed = bench.undone(Outcome(True, undo=Play()))
-    assert bench.done(Pause()).undo == Play() and resumed.undo == Pause()
+    assert 'steps can be done only while the simulation is paused' in refused.detail
+    both.undone(played)
+    assert both.now() == both.now()
+    both.undone(both.done(Play()))
+    resumed = both.undone(Outcome(True, undo=Play()))
+    assert both.done(Pause()).undo == Play() and resumed.undo == Pause()
 
 
-@pytest.mark.live
-def test_reset(bench: Embedded) -> None:
-    bench.done(Spawn('new', BOX))
-    bench.done(Step(100))
-    done = bench.done(Reset())
-    assert bench.now() == 0 and bench.at('ball') == (0, 2, 1) and bench.state('new') is None
+def test_reset(both: Room) -> None:
+    both.done(Spawn('new', BOX))
+    both.done(Step(100))
+    done = both.done(Reset())
+    assert both.now() == 0 and both.at('ball') == (0, 2, 1) and not both.there('new')
     assert done.undo is None and 'cannot be taken back' in done.detail
+
+
+@pytest.mark.parametrize('action,answer', [
+    (Spawn('ball', BOX), '"ball" already'),
+    (Spawn('x', 'model://nowhere'), ''),
+    (Spawn('x', '<sdf><model'), ''),
+    (Spawn('x', '/nowhere/model.sdf'), 'nowhere'),
+    (Spawn('x', BOX, frame='bal'), 'did you mean "ball"'),
+    (Remove('bal'), '"bal"; did you mean "ball"?'),
+    (Move('bal', AT), '"bal"; did you mean "ball"?'),
+    (Move('ball', AT, 'bal'), '"bal"; did you mean "ball"?'),
+    (Move('ball', Pose(rotation=(0.0, 0.0, 0.0, 2.0))), ''),
+    (Push('bal'), '"bal"; did you mean "ball"'),
+    (Push('ball', 'x'), 'no link of ball is named "x"'),
+    (Push('mast'), '"mast" is static'),
+    (Push('ball', force=(math.inf, 0.0, 0.0)), 'finite numbers'),
+    (Push('ball', duration_ns=0), 'a duration above 0'),
+    (Light(-1.0), '-1'),
+    (Wind((math.nan, 0.0, 0.0)), 'three finite numbers'),
+    (Step(0), '0 is no number of steps'),
+], ids=str)
+def test_what_is_wrong_is_refused_and_changes_nothing(
+    both: Room, action: Action, answer: str,
+) -> None:
+    before = both.at('ball')
+    outcome = both.do(action)
+    assert not outcome.ok and outcome.undo is None
+    if action.feature not in both.sim.features.available:
+        answer = f'{action.feature}: '
+    assert answer in outcome.detail and len(outcome.detail) > 20
+    assert both.at('ball') == before and not both.there('x')
 
 
 @pytest.mark.live

@@ -149,7 +149,8 @@ def test_a_simulator_brings_its_clock(tmp_path: Path, clock: str, on_ros_time: b
 @pytest.mark.parametrize('body,expected', [
     (SIMULATED, ['4:48: there is no file "w.sdf"']),
     ('system: {simulator: {backend: gazebbo, world: w.sdf}}\n',
-     ['4:31: embedded was expected, found "gazebbo"', '4:47: there is no file "w.sdf"']),
+     ['4:31: embedded, gazebo, standard or none was expected, found "gazebbo"; '
+      'did you mean "gazebo"?', '4:47: there is no file "w.sdf"']),
     ('system:\n  processes:\n  - {name: simulator, command: sim}\n',
      ['6:12: the name "simulator" belongs to the simulator']),
 ])
@@ -174,7 +175,7 @@ def test_a_spec_cannot_be_changed() -> None:
 
 def test_the_model_refuses_unknown_keys_without_the_loader_too() -> None:
     for part, data in ((Topic, {'stamp': 'increasing'}), (Jitter, {'p101': '1 s'}),
-                       (TestSpec, {'perception': {}})):
+                       (TestSpec, {'perceptions': {}})):
         with pytest.raises(ValidationError, match=r'unknown key|no quantile'):
             part.model_validate(data)
 
@@ -189,7 +190,8 @@ TIME = 'a time such as 50 ms (ns, us, ms, s, min, h)'
 BAD = [
     # The top level; HEAD is lines 1 to 3.
     ('', ['1:1: nothing is checked; write at least one check under "topics", "rules", "nodes", '
-          '"graph", "services", "actions", "tf", "logs" or "diagnostics"']),
+          '"graph", "services", "actions", "paths", "stages", "resources", "perception", "tf", '
+          '"logs" or "diagnostics"']),
     (TOPIC + 'zoo: {}\n', [f'5:1: unknown key "zoo" (valid here: {TOP_KEYS})']),
     (TOPIC + 'stop_when_decided: true\n',
      ['5:20: min_duration is missing: how long hard limits have to hold at least']),
@@ -592,7 +594,7 @@ def broken(*path: str, value: Any) -> Any:
 
 
 @pytest.mark.parametrize('path, value', [
-    (('perception',), {}), (('duration',), 5), (('duration',), '5 Hz'), (('robot_qa',), 2),
+    (('perceptions',), {}), (('duration',), 5), (('duration',), '5 Hz'), (('robot_qa',), 2),
     (('clock',), 'steady'), (('topics', 'scan'), {'stamps': 'increasing'}), (('timeout',), None),
     (('topics', '/scan', 'gaps'), {}), (('topics', '/scan', 'jitter', 'q95'), '5 ms'),
     (('topics', '/scan', 'jitter', 'p95'), 5), (('topics', '/scan', 'loss', 'max'), 5),

@@ -57,7 +57,8 @@ class Measurement:
 
     ``low`` and ``high`` bound the value from both sides; for an exact value (the worst gap, a
     count) they equal it; ``None`` means that too few samples give no such bound. ``needed`` is
-    how many samples in all would decide. ``reason`` says why a value could not be had.
+    how many samples in all would decide. ``reason`` says why a value could not be had, or what
+    else there is to know about one.
     """
 
     check: Check

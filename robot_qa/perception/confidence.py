@@ -17,26 +17,49 @@ GROUP = 5
 PART = 500_000
 
 
-def share_of_frames(won: Ints, tried: Ints, confidence: Confidence) -> Estimate | None:
+def share_of_frames(
+    won: Ints, tried: Ints, confidence: Confidence, least_time: float = 1.0,
+    strata: Ints | None = None,
+) -> Estimate | None:
     """Estimate the share of successes from the successes and trials of each frame (n,), in order.
 
     Exact bounds (Clopper and Pearson) on a count that is discounted twice: by the design effect,
     which is the variance of the share when whole frames vary over that of single trials (L. Kish,
     "Survey Sampling", 1965), and by the `correlation_time` of the frames. Where everything or
-    nothing succeeded, neither can be seen, and a frame counts as one trial. ``None`` without a
-    trial.
+    nothing succeeded, neither can be seen, and a frame counts as one trial. ``least_time`` is how
+    many frames are at least taken for one, whatever their correlation. ``strata`` (n,) are parts
+    of the run that are as long as they are by plan, so that what differs between them does not
+    vary (Kish, chapter 3). ``None`` without a trial.
     """
+    strata = None if strata is None else strata[tried > 0]
     won, tried = won[tried > 0], tried[tried > 0]
     trials, successes = int(tried.sum()), int(won.sum())
     if trials == 0:
         return None
     share = successes / trials
-    excess = np.asarray(tried * share - won, np.float64)
+    excess = excess_of(won.astype(np.float64), tried.astype(np.float64), strata)
     variance = trials * share * (1.0 - share)
     if variance == 0.0:
-        return proportion(successes, trials, confidence, float(len(tried)))
-    worth = trials / max(1.0, float(excess @ excess) / variance) / correlation_time(excess)
+        return proportion(successes, trials, confidence, max(1.0, len(tried) / least_time))
+    time = max(least_time, correlation_time(excess))
+    worth = trials / max(1.0, float(excess @ excess) / variance) / time
     return proportion(successes, trials, confidence, max(1.0, worth))
+
+
+def excess_of(errors: Floats, tried: Floats, strata: Ints | None = None) -> Floats:
+    """Return by how much the errors of each frame exceed the share of its stratum; all (n,).
+
+    How correlated frames are has to be seen from these: the number of errors itself goes up and
+    down with the number of objects in view.
+    """
+    if not len(errors):
+        return errors
+    parts = np.zeros(len(errors), np.int64) if strata is None else strata
+    _, place = np.unique(parts, return_inverse=True)
+    total = np.bincount(place, tried)
+    share = np.bincount(place, errors) / np.where(total > 0.0, total, 1.0)
+    over: Floats = errors - tried * share[place]
+    return over
 
 
 def correlation_time(series: Floats) -> float:

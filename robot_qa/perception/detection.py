@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from robot_qa.errors import RobotQaError
 from robot_qa.perception.association import Candidates, match, pairs_within
-from robot_qa.perception.columns import DETECTION, NOTHING, OBJECT, Outcomes, Table, packed
+from robot_qa.perception.columns import (
+    DETECTION,
+    NOTHING,
+    OBJECT,
+    Outcomes,
+    Rows,
+    Table,
+    packed,
+)
 from robot_qa.perception.detection_result import DetectionResult
 from robot_qa.perception.objects import Bools, Detections, Floats, Ints, Truth
 from robot_qa.perception.settings import Settings
@@ -81,6 +90,12 @@ class Evaluator:
             raise RobotQaError(f'{len(chosen)} choices for {self.frames} frames')
         outcomes = Outcomes.of(self._detections.rows, self._objects.rows, chosen)
         return DetectionResult(outcomes, self.settings)
+
+    def result_since(self, first: int) -> DetectionResult:
+        """Return the result of the frames from number ``first`` on, at a cost of these alone."""
+        detections, objects = (_since(table, first) for table in (self._detections, self._objects))
+        every = np.ones(self.frames - first, bool)
+        return DetectionResult(Outcomes.of(detections, objects, every), self.settings)
 
     def _checked(self, boxes: Floats) -> Floats:
         columns = self.settings.box_columns
@@ -159,6 +174,14 @@ class Evaluator:
         hit = matched >= 0
         mistaken[left[hit]] = truth.labels[true_left[matched[hit]]]
         return mistaken
+
+
+def _since(table: Table, first: int) -> Rows:
+    """Return the rows of the frames from ``first`` on, their frames counted from there."""
+    # Rows are in the order of their frames; numpy's search would copy the column.
+    rows = table.rows[bisect_left(table.rows['frame'], first):].copy()
+    rows['frame'] -= first
+    return rows
 
 
 def _numbers(frames: ArrayLike, boxes: int, count: int) -> Ints:

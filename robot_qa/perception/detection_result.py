@@ -18,7 +18,7 @@ from robot_qa.perception.confidence import (
     mean_precision_bounds,
     share_of_frames,
 )
-from robot_qa.perception.objects import Floats, Ints
+from robot_qa.perception.objects import Bools, Floats, Ints
 from robot_qa.perception.settings import Settings
 from robot_qa.stats import Confidence, Estimate
 
@@ -76,6 +76,16 @@ class DetectionResult:
         self.frames = outcomes.frames
         self._outcomes = outcomes
         self._shape = len(settings.thresholds), len(settings.ranges)
+
+    @property
+    def rows(self) -> int:
+        """The number of detections."""
+        return len(self._outcomes.detections)
+
+    def part(self, frames: Bools) -> DetectionResult:
+        """Return the result of some of its frames (bool, one per frame)."""
+        one = self._outcomes
+        return DetectionResult(Outcomes.of(one.detections, one.objects, frames), self.settings)
 
     @cached_property
     def average_precisions(self) -> Floats:
@@ -158,7 +168,7 @@ class DetectionResult:
         A detection that takes an object that does not count, or takes none and is out of range
         itself, is not counted.
         """
-        hits, false, truths = self._per_frame(score, threshold, size, label)
+        hits, false, truths = self.per_frame(score, threshold, size, label)
         found = int(hits.sum())
         return Counts(found, int(false.sum()), int(truths.sum()) - found)
 
@@ -167,7 +177,7 @@ class DetectionResult:
         size: str | None = None, label: int | None = None,
     ) -> Estimate | None:
         """Return the recall of `counts` with bounds, ``None`` where nothing was to be found."""
-        hits, _, truths = self._per_frame(score, threshold, size, label)
+        hits, _, truths = self.per_frame(score, threshold, size, label)
         return share_of_frames(hits, truths, confidence)
 
     def precision_bounds(
@@ -175,7 +185,7 @@ class DetectionResult:
         size: str | None = None, label: int | None = None,
     ) -> Estimate | None:
         """Return the precision of `counts` with bounds, ``None`` where nothing was detected."""
-        hits, false, _ = self._per_frame(score, threshold, size, label)
+        hits, false, _ = self.per_frame(score, threshold, size, label)
         return share_of_frames(hits, hits + false, confidence)
 
     def ap_bounds(
@@ -192,7 +202,7 @@ class DetectionResult:
         if value is None:
             return None
         if block is None:
-            hits, false, truths = self._per_frame(self.settings.score, None, size, label)
+            hits, false, truths = self.per_frame(self.settings.score, None, size, label)
             block = block_length((truths - hits + false).astype(np.float64))
         curves = list(self._curves(label, threshold, size))
         return mean_precision_bounds(
@@ -252,8 +262,9 @@ class DetectionResult:
         known = part[~np.isnan(part)]
         return float(known.mean()) if len(known) else None
 
-    def _per_frame(
-        self, score: float, threshold: float | None, size: str | None, label: int | None
+    def per_frame(
+        self, score: float, threshold: float | None = None, size: str | None = None,
+        label: int | None = None,
     ) -> tuple[Ints, Ints, Ints]:
         """Return the hits, the detections that lie and the objects of each frame; (frames,)."""
         column = self.settings.column(threshold, size)

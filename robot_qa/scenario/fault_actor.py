@@ -19,10 +19,11 @@ from robot_qa.errors import RobotQaError
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.scenario.assembly import pipeline, written
 from robot_qa.scenario.player import Doing, Done, Gradual
+from robot_qa.simulators import gazebo_bridge
 from robot_qa.spec.model import TestSpec
 from robot_qa.spec.scenario import Step
 from robot_qa.spec.scenario_faults import Fault
-from robot_qa.spec.scenario_order import publishers
+from robot_qa.spec.scenario_order import SIMULATOR, possible_publishers, publishers
 
 KINDS = ('fault',)
 SUFFIX = '_unfaulted'
@@ -55,21 +56,24 @@ def relay_command(spec: TestSpec, topic: str) -> tuple[str, ...]:
 def remappings(spec: TestSpec) -> dict[str, tuple[str, ...]]:
     """Return what to append to the commands of the processes that publish topics with faults.
 
-    By the name of the process, ``simulator`` being the simulator's. Who starts a process by a
-    launch file, or attaches to one, has to remap by himself.
+    By the name of the process, ``simulator`` being the simulator's. Gazebo's topics come from its
+    bridge. Who starts a process by a launch file, or attaches to one, has to remap by himself.
     """
     system = spec.system
-    commands = {process.name for process in system.processes
-                if process.command is not None} if system else set()
-    names = [process.name for process in system.processes] if system else []
-    if system is not None and system.simulator is not None:
-        names.append('simulator')
-        commands.add('simulator')
+    if system is None:
+        return {}
+    commands = {process.name for process in system.processes if process.command is not None}
+    simulator = system.simulator
+    ours = ''
+    if simulator is not None and simulator.started:
+        ours = SIMULATOR if simulator.backend == 'embedded' else (
+            gazebo_bridge.PACKAGE if simulator.bridged else '')
+        commands.add(ours)
     found: dict[str, tuple[str, ...]] = {}
-    publisher = publishers(spec.scenario, names)
+    publisher = publishers(spec.scenario, possible_publishers(system))
     for topic, source in relays(spec):
-        name = publisher[topic]
-        if name in commands:
+        name = ours if publisher[topic] == SIMULATOR else publisher[topic]
+        if name and name in commands:
             words = found.get(name, ('--ros-args',))
             found[name] = (*words, '-r', f'{topic}:={source}')
     return found
@@ -157,9 +161,10 @@ class FaultActor:
         detail = f'of {report["seen"]} messages on {fault.topic}, {report["sent"]} were sent'
         if report['unchanged']:
             detail += f'; {report["unchanged"]} could not be changed: {report["reason"]}'
-        if report['unchanged'] and report['unchanged'] == report['seen']:
-            return Done(False, f'the fault changed nothing: {detail}')
-        return Done(True, detail)
+        if report['unchanged'] == report['seen']:
+            came = detail if report['seen'] else f'no message came on {fault.topic} meanwhile'
+            return Done(False, f'the fault changed nothing: {came}')
+        return Done(True, detail, record=detail)
 
     def _ordered(self, wire: _Wire, topic: str) -> Generator[None, None, str | None]:
         """Let the relay do what is wanted; return why it did not."""

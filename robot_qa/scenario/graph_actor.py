@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
-from rclpy.publisher import Publisher
 
 from robot_qa.errors import UnknownTypeError
 from robot_qa.messages.literals import fill
 from robot_qa.messages.typestore import TypeStore
-from robot_qa.probes.caller import Line, interface_class, not_installed
+from robot_qa.probes.caller import Answer, Line, interface_class, not_installed
 from robot_qa.scenario.player import Doing, Done, Gradual
+from robot_qa.scenario.publish_actor import PublishActor
+from robot_qa.scenario.velocity import VelocityLimits
 from robot_qa.spec.scenario import Step
 from robot_qa.spec.scenario_actions import OPPOSITES
 
@@ -26,41 +26,89 @@ ANSWER_S = 5.0
 Work = Generator[None, None, Done]
 
 
+class Asker:
+    """A service, asked by several who wait at the same time."""
+
+    def __init__(self, node: Node, kind: Any, name: str) -> None:
+        self.name = name
+        self._line = Line(node, kind, name)
+        self._wanted: set[int] = set()
+        self._answers: dict[int, Answer] = {}
+
+    def send(self, request: Any) -> int:
+        """Send a request and return its number; its answer is kept until it is taken."""
+        number, _ = self._line.send(request)
+        self._wanted.add(number)
+        return number
+
+    def take(self, number: int) -> Answer | None:
+        """Return the answer to the request of this number, once; None while there is none."""
+        while (answer := self._line.take()) is not None:
+            if answer.sequence in self._wanted:
+                self._answers[answer.sequence] = answer
+        found = self._answers.pop(number, None)
+        if found is not None:
+            self._wanted.discard(number)
+        return found
+
+    def forget(self, number: int) -> None:
+        """Do not keep the answer to this request any more."""
+        self._wanted.discard(number)
+        self._answers.pop(number, None)
+
+    def ask(self, request: Any) -> Generator[None, None, Any]:
+        """Return the response, or a text that says why there is none."""
+        deadline = time.monotonic() + ANSWER_S
+        while not self._line.ready():
+            if time.monotonic() > deadline:
+                return f'nobody serves {self.name}'
+            yield
+        number = self.send(request)
+        while (answer := self.take(number)) is None:
+            if time.monotonic() > deadline:
+                self.forget(number)
+                return f'{self.name} did not answer within {ANSWER_S:g} s'
+            yield
+        return answer.response
+
+    def close(self) -> None:
+        """Leave the service."""
+        self._line.close()
+
+
 class GraphActor:
     """Publishes, calls and sets; what it needs for that is made before the run starts."""
 
-    def __init__(self, node: Node, store: TypeStore) -> None:
-        """Take a node that no executor spins: an executor would take the answers away."""
+    def __init__(
+        self, node: Node, store: TypeStore, *, on_ros_time: bool = False,
+        limits: Mapping[str, VelocityLimits] | None = None,
+    ) -> None:
+        """Take a node that no executor spins: an executor would take the answers away.
+
+        For ``on_ros_time`` and ``limits`` see `PublishActor`.
+        """
         self._node = node
         self._store = store
-        self._publishers: dict[str, Publisher] = {}
-        self._lines: dict[str, tuple[Line, Any]] = {}
-        self._messages: dict[int, Any] = {}
+        self._publishing = PublishActor(node, store, on_ros_time=on_ros_time, limits=limits)
+        self._askers: dict[str, Asker] = {}
+        self._requests: dict[int, Any] = {}
 
     def lack(self, step: Step) -> str | None:
         """Make what the step needs, so that others know of it in time; say what is missing."""
         given = step.action
+        if step.kind == 'publish':
+            return self._publishing.lack(step)
         try:
-            if step.kind == 'publish':
-                if given.rate is not None:
-                    return 'publish: only once so far, not at a rate'
-                package, _, name = given.type.split('/')
-                kind = getattr(importlib.import_module(f'{package}.msg'), name)
-                self._messages[id(step)] = fill(
-                    self._store, given.type, kind(), given.message)
-                if given.topic not in self._publishers:
-                    self._publishers[given.topic] = self._node.create_publisher(
-                        kind, given.topic, 10)
-            elif step.kind == 'call':
+            if step.kind == 'call':
                 kind = interface_class(given.type)
-                self._messages[id(step)] = fill(
+                self._requests[id(step)] = fill(
                     self._store, f'{given.type}_Request', kind.Request(), given.request)
-                self._line(given.service, kind)
+                self._join(given.service, kind)
             elif step.kind == 'parameter':
-                self._line(f'{given.node}/get_parameters', GetParameters)
-                self._line(f'{given.node}/set_parameters', SetParameters)
+                self._join(f'{given.node}/get_parameters', GetParameters)
+                self._join(f'{given.node}/set_parameters', SetParameters)
             else:
-                self._line(f'{given.node}/change_state', ChangeState)
+                self._join(f'{given.node}/change_state', ChangeState)
         except (ImportError, AttributeError):
             return not_installed(given.type)
         except UnknownTypeError as error:
@@ -71,23 +119,23 @@ class GraphActor:
         """Begin the action."""
         given = step.action
         if step.kind == 'publish':
-            return Gradual(self._publish(given.topic, self._messages[id(step)]))
+            return self._publishing.begin(step)
         if step.kind == 'call':
-            return Gradual(self._call(given.service, self._messages[id(step)]))
+            return Gradual(self._call(given.service, self._requests[id(step)]))
         if step.kind == 'parameter':
             return Gradual(self._set(given.node, given.name, given.value))
         return Gradual(self._change(given.node, given.transition))
 
-    def _line(self, service: str, kind: Any) -> Line:
-        if service not in self._lines:
-            self._lines[service] = Line(self._node, kind, service), kind
-        return self._lines[service][0]
+    def close(self) -> None:
+        """End what is still published at a rate, and leave topics and services."""
+        self._publishing.close()
+        for asker in self._askers.values():
+            asker.close()
+        self._askers.clear()
 
-    def _publish(self, topic: str, message: Any) -> Work:
-        publisher = self._publishers[topic]
-        publisher.publish(message)
-        return Done(True, f'{topic}, to {publisher.get_subscription_count()} subscribers')
-        yield
+    def _join(self, service: str, kind: Any) -> None:
+        if service not in self._askers:
+            self._askers[service] = Asker(self._node, kind, service)
 
     def _call(self, service: str, request: Any) -> Work:
         response = yield from self._ask(service, request)
@@ -128,18 +176,4 @@ class GraphActor:
         return Done(True, f'{node}: {transition}', undo)
 
     def _ask(self, service: str, request: Any) -> Generator[None, None, Any]:
-        """Return the response, or a text that says why there is none."""
-        line = self._lines[service][0]
-        deadline = time.monotonic() + ANSWER_S
-        while not line.ready():
-            if time.monotonic() > deadline:
-                return f'nobody serves {service}'
-            yield
-        sequence, _ = line.send(request)
-        while True:
-            answer = line.take()
-            if answer is not None and answer.sequence == sequence:
-                return answer.response
-            if time.monotonic() > deadline:
-                return f'{service} did not answer within {ANSWER_S:g} s'
-            yield
+        return self._askers[service].ask(request)

@@ -159,17 +159,22 @@ class Agenda:
             due += [self._undo(event)] if event.undone else [self._start(event)]
         return due
 
-    def finished(self, name: str, outcome: Outcome, now_ns: int) -> list[Due]:
+    def finished(
+        self, name: str, outcome: Outcome, now_ns: int, occurrence: int | None = None,
+    ) -> list[Due]:
         """Take note of what became of a step, and return what has become due.
 
         ``done`` or ``failed`` once for every start, ``ended`` once for every undo that worked. A
-        start that failed is not undone.
+        start that failed is not undone, nor one that ended by itself, whose ``occurrence`` has to
+        be given; without it the latest start counts.
         """
         index = self._indices[name]
         if outcome != 'done':
-            # Its latest start; for one that ended by an undo there is nothing left to forget.
-            own = [due for due in self._active if due.step == index]
-            if own and (outcome == 'failed' or self._steps[index].ends_itself):
+            # For one that ended by an undo there is nothing left to forget.
+            own = [due for due in self._active
+                   if due.step == index and occurrence in {None, due.occurrence}]
+            gone = outcome == 'failed' or occurrence is not None
+            if own and (gone or self._steps[index].ends_itself):
                 self._forget(own[-1])
         for child, step in enumerate(self._steps):
             if step.after == name and step.awaited(self._steps[index]) == outcome:

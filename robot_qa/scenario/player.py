@@ -29,11 +29,17 @@ Mark = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Done:
-    """How an action went; ``undo`` begins what takes it back, if anything can and has to."""
+    """How an action went; ``undo`` begins what takes it back, if anything can and has to.
+
+    ``lasts`` is what goes on after it was done and may end by itself, before it is undone: it
+    says how that went. ``record`` is what the check of the step tells of it.
+    """
 
     ok: bool
     detail: str = ''
     undo: Callable[[], Doing] | None = None
+    lasts: Doing | None = None
+    record: str = ''
 
 
 class Doing(Protocol):
@@ -51,6 +57,17 @@ class Actor(Protocol):
 
     def begin(self, step: Step) -> Doing:
         """Begin the action of a step."""
+
+
+class Over:
+    """What is over as soon as it has begun."""
+
+    def __init__(self, done: Done) -> None:
+        self._done = done
+
+    def poll(self) -> Done:
+        """Return how it went."""
+        return self._done
 
 
 class Gradual:
@@ -77,7 +94,10 @@ class _Course:
 
     done: int = 0
     undone: int = 0
+    ended: int = 0
     latest_ns: int = 0
+    # What the latest one came to, where there is more to tell than that it was done.
+    record: str = ''
     failures: list[str] = field(default_factory=list)
     lacking: str | None = None
 
@@ -109,6 +129,8 @@ class Player:
         self._works: list[_Work] = []
         # What was done and can be taken back, by step and occurrence.
         self._undos: dict[tuple[int, int], Callable[[], Doing]] = {}
+        # What goes on after it was done.
+        self._lasting: list[_Work] = []
         self._now_ns = 0
 
     def check(self) -> None:
@@ -123,6 +145,16 @@ class Player:
                 self._courses[index].lacking = lack
                 self._note('cannot', f'{name_of(self._steps, index)}: {lack}')
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether an action is under way."""
+        return bool(self._works)
+
+    @property
+    def next_ns(self) -> int | None:
+        """When something is due next, as far as is known; after the start, as in ``work``."""
+        return self._agenda.next_ns
+
     def work(self, now_ns: int) -> None:
         """Begin what is due at ``now_ns`` after the start, and look after what is under way."""
         self._now_ns = max(now_ns, self._now_ns)
@@ -132,6 +164,7 @@ class Player:
             if done is not None:
                 self._works.remove(work)
                 self._take_note(work.due, done)
+        self._look_after_lasting()
 
     def condition(self, index: int, is_true: bool) -> None:
         """Take note of whether the ``when`` of a step is true now."""
@@ -168,9 +201,12 @@ class Player:
             return Verdict.ERROR, f'{course.failures[0]}{times}'
         if not course.done:
             return Verdict.INCONCLUSIVE, NEVER.get(step.trigger, 'the run ended before it was due')
-        times = f'{course.done} times' if course.done > 1 else 'once'
-        back = f'{course.undone} times' if course.undone > 1 else 'once'
+        times, back = _times(course.done), _times(course.undone)
         taken = f', undone {back}' if course.undone else ''
+        if course.ended:
+            taken += f', ended by itself {_times(course.ended)}'
+        if course.record:
+            taken += f': {course.record}'
         return Verdict.PASS, f'done {times}, at most {format_ns(course.latest_ns)} late{taken}'
 
     def _obey(self, dues: list[Due]) -> None:
@@ -180,6 +216,7 @@ class Player:
                 self._note('skipped', f'{due.name}: {late}; it still lasts')
             elif due.kind == 'undo':
                 undo = self._undos.pop((due.step, due.occurrence), None)
+                self._lasting = [work for work in self._lasting if not _same(work.due, due)]
                 if undo is not None:
                     self._note('undoing', f'{due.name}: {late}')
                     self._mark('undoing', due.step, due.occurrence)
@@ -197,6 +234,7 @@ class Player:
 
     def _take_note(self, due: Due, done: Done) -> None:
         course = self._courses[due.step]
+        course.record = done.record or course.record
         detail = f'{due.name}: {done.detail}' if done.detail else due.name
         if not done.ok:
             what = 'ended badly' if due.kind == 'undo' else 'failed'
@@ -214,11 +252,34 @@ class Player:
             course.done += done.ok
             if done.undo is not None:
                 self._undos[due.step, due.occurrence] = done.undo
+            if done.lasts is not None:
+                self._lasting.append(_Work(due, done.lasts))
         outcome: Outcome = 'failed' if not done.ok else 'ended' if due.kind == 'undo' else 'done'
         self._obey(self._agenda.finished(due.name, outcome, self._now_ns))
         if outcome == 'done' and self._steps[due.step].ends_itself:
             self._mark('undone', due.step, due.occurrence)
             self._obey(self._agenda.finished(due.name, 'ended', self._now_ns))
+
+    def _look_after_lasting(self) -> None:
+        """Take note of what has ended by itself; it is not undone any more."""
+        for work in list(self._lasting):
+            done = work.doing.poll()
+            # What it sets off may have undone others meanwhile.
+            if done is None or work not in self._lasting:
+                continue
+            self._lasting.remove(work)
+            due = work.due
+            self._undos.pop((due.step, due.occurrence), None)
+            course = self._courses[due.step]
+            if done.ok:
+                course.ended += 1
+                course.record = done.record or course.record
+            else:
+                course.failures.append(f'failed: {done.detail}')
+            self._note('ended' if done.ok else 'failed', f'{due.name}: {done.detail}')
+            self._mark('undone' if done.ok else 'failed', due.step, due.occurrence)
+            self._obey(self._agenda.finished(
+                due.name, 'ended' if done.ok else 'failed', self._now_ns, due.occurrence))
 
     def _wait_for_all(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -232,3 +293,11 @@ class Player:
         for work in self._works:
             self._take_note(work.due, Done(False, f'not over after {PATIENCE_S:g} s'))
         self._works.clear()
+
+
+def _same(one: Due, other: Due) -> bool:
+    return (one.step, one.occurrence) == (other.step, other.occurrence)
+
+
+def _times(count: int) -> str:
+    return f'{count} times' if count > 1 else 'once'

@@ -242,5 +242,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-if __name__ == '__main__':
+def console() -> None:
+    """Run as ``ros2 run robot_qa relay``."""
     sys.exit(main())
+
+
+if __name__ == '__main__':
+    console()

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from robot_qa.scenario.player import Doing, Done, Gradual
 from robot_qa.simulators import base
 from robot_qa.spec.scenario import Step
-from robot_qa.spec.scenario_actions import Pose
+from robot_qa.spec.scenario_actions import BLOW_NS, Pose
 from robot_qa.timebase import NS_PER_S
 
 KINDS = base.FEATURES
@@ -78,8 +78,9 @@ def _action(step: Step, folder: Path) -> base.Action:
     if step.kind == 'move':
         return base.Move(given.name, _pose(given.pose), given.frame or '')
     if step.kind == 'push':
-        return base.Push(given.name, given.link or '', _vector(given.force_over(step.for_ or 0)),
-                         _vector(given.torque), step.for_)
+        lasts = step.for_ or BLOW_NS
+        return base.Push(given.name, given.link or '', _vector(given.force_over(lasts)),
+                         _vector(given.torque), lasts)
     simple: dict[str, Any] = {
         'remove': lambda: base.Remove(given), 'light': lambda: base.Light(given.scale),
         'wind': lambda: base.Wind(_vector(given.velocity)),

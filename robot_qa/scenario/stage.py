@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 from robot_qa.checks import CheckResult
-from robot_qa.errors import RobotQaError
+from robot_qa.errors import RobotQaError, SpecError
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.monitors.base import Context
 from robot_qa.probes.batch import Batch
 from robot_qa.probes.clock import ClockReader
 from robot_qa.probes.journal import SCENARIO, Journal
 from robot_qa.processes import Processes, ProcessSpec
-from robot_qa.scenario import fault_actor, graph_actor, process_actor, simulator_actor
+from robot_qa.scenario import (
+    fault_actor,
+    goal_actor,
+    graph_actor,
+    load_actor,
+    process_actor,
+    publish_actor,
+    simulator_actor,
+)
 from robot_qa.scenario.conditions import ConditionWatch
+from robot_qa.scenario.deadman import DeadMan
 from robot_qa.scenario.plan import Agenda
 from robot_qa.scenario.player import Actor, Note, Player
+from robot_qa.scenario.velocity import VelocityLimits, is_velocity
+from robot_qa.scenario.written import written_problems
 from robot_qa.simulators.base import Simulator, make_simulator
+from robot_qa.spec.hardware import is_hardware
 from robot_qa.spec.loader import LoadedSpec
 from robot_qa.spec.model import declared_checks
 from robot_qa.stats import Confidence
 from robot_qa.timebase import NS_PER_S
 
+# Between two looks at the clock: usually, and when something is soon due or under way.
 PAUSE_S = 0.004
+SHORT_S = 0.001
+SOON_S = 0.02
+# By how much playing is prolonged for what is under way or due within a pause.
+LONGER_S = 0.01
 
 
 class Stage:
@@ -34,7 +52,13 @@ class Stage:
     def __init__(
         self, loaded: LoadedSpec, node: Any, store: TypeStore, duration_ns: int, note: Note,
     ) -> None:
-        """Take a node that no executor spins."""
+        """Take a node that no executor spins.
+
+        SpecError: every field of a message, request or goal that its type does not have.
+        """
+        problems = list(written_problems(loaded.spec.scenario, store, loaded.marks))
+        if problems:
+            raise SpecError(problems)
         self._loaded = loaded
         self._node = node
         self._store = store
@@ -45,6 +69,8 @@ class Stage:
         self._simulator: Simulator | None = None
         self._processes: process_actor.ProcessActor | None = None
         self._player: Player | None = None
+        self._to_leave = ExitStack()
+        self._ended = False
         context = Context(store, None, Confidence(loaded.spec.confidence))
         self._journal = Journal(SCENARIO)
         self._watches = {
@@ -73,10 +99,7 @@ class Stage:
     def prepare(self, processes: Processes | None, specs: Mapping[str, ProcessSpec]) -> None:
         """Find the simulator, and make everything that others have to discover in time."""
         spec = self._loaded.spec
-        actors: dict[str, Actor] = dict.fromkeys(
-            graph_actor.KINDS, graph_actor.GraphActor(self._node, self._store))
-        actors |= dict.fromkeys(
-            fault_actor.KINDS, fault_actor.FaultActor(self._node, self._store))
+        actors = self._actors_everywhere(processes)
         simulated = {step.kind for step in spec.scenario} & set(simulator_actor.KINDS)
         if simulated:
             system = spec.system
@@ -90,11 +113,49 @@ class Stage:
             actors |= dict.fromkeys(
                 simulated, simulator_actor.SimulatorActor(self._simulator, folder))
         if processes is not None:
-            self._processes = process_actor.ProcessActor(processes, specs)
+            self._processes = process_actor.ProcessActor(processes, specs, self._node)
             actors |= dict.fromkeys(process_actor.KINDS, self._processes)
         agenda = Agenda(spec.scenario, self._duration_ns, spec.seed)
         self._player = Player(spec.scenario, agenda, actors, self._note, self._mark)
         self._player.check()
+        self._guard()
+
+    def _actors_everywhere(self, processes: Processes | None) -> dict[str, Actor]:
+        """Return the actors that need neither a simulator nor processes of the run."""
+        spec, node, store = self._loaded.spec, self._node, self._store
+        graph = graph_actor.GraphActor(node, store)
+        goals = goal_actor.GoalActor(node, store)
+        load = load_actor.LoadActor(processes)
+        for actor in (graph, goals, load):
+            self._to_leave.callback(actor.close)
+        actors: dict[str, Actor] = {
+            **dict.fromkeys(graph_actor.KINDS, graph), **dict.fromkeys(goal_actor.KINDS, goals),
+            **dict.fromkeys(load_actor.KINDS, load),
+            **dict.fromkeys(fault_actor.KINDS, fault_actor.FaultActor(node, store)),
+        }
+        if any(step.publish is not None for step in spec.scenario):
+            limits = {topic: VelocityLimits(given.linear, given.angular)
+                      for topic, given in spec.velocity_limits.items()}
+            publishing = publish_actor.PublishActor(
+                node, store, on_ros_time=spec.on_ros_time, limits=limits)
+            self._to_leave.callback(publishing.close)
+            actors |= dict.fromkeys(publish_actor.KINDS, publishing)
+        return actors
+
+    def _guard(self) -> None:
+        """Start what stops the robot if this run dies, where it moves one that runs already."""
+        spec = self._loaded.spec
+        topics = {step.publish.topic: step.publish.type for step in spec.scenario
+                  if step.publish is not None and is_velocity(step.publish.type)}
+        actions = [step.goal.action for step in spec.scenario if step.goal is not None]
+        if not is_hardware(spec.system) or not (topics or actions):
+            return
+        dead_man = DeadMan()
+        self._to_leave.callback(lambda: dead_man.close(released=self._ended))
+        for topic, type_name in topics.items():
+            dead_man.stop_on(topic, type_name)
+        for action in actions:
+            dead_man.cancel(action)
 
     def begin(self) -> None:
         """Let the time of the scenario begin now."""
@@ -124,20 +185,44 @@ class Stage:
         """Play for so long on the wall clock."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            now_ns = self._time_ns()
-            if now_ns is not None and self._player is not None:
-                if self._start_ns is None:
-                    self._start_ns = now_ns
-                self._player.work(now_ns - self._start_ns)
-            time.sleep(min(left, PAUSE_S))
+            time.sleep(min(left, self._play()))
+        # What is due at any moment does not wait for others to do their work first.
+        while self._play() < PAUSE_S and time.monotonic() < end + LONGER_S:
+            time.sleep(SHORT_S)
+
+    def is_at_rest(self, time_ns: int) -> bool:
+        """Tell whether the clock of the run is at ``time_ns``, with no action under way."""
+        now_ns = self._time_ns()
+        return now_ns is not None and now_ns >= time_ns and not (
+            self._player is not None and self._player.is_busy)
+
+    def _play(self) -> float:
+        """Do what is due now; return how long, in s, there is nothing more to do."""
+        now_ns, player = self._time_ns(), self._player
+        if now_ns is None or player is None:
+            return PAUSE_S
+        if self._start_ns is None:
+            self._start_ns = now_ns
+        player.work(now_ns - self._start_ns)
+        if player.is_busy:
+            return SHORT_S
+        if player.next_ns is None:
+            return PAUSE_S
+        ahead_s = (player.next_ns - (now_ns - self._start_ns)) / NS_PER_S
+        if self._clock is not None:
+            # How fast simulated time goes is not known, nor when its next tick comes.
+            return SHORT_S if ahead_s < SOON_S else PAUSE_S
+        return min(PAUSE_S, max(0.0, ahead_s))
 
     def end(self) -> None:
         """Take back what is still in effect."""
         if self._player is not None and self._start_ns is not None:
             self._player.end()
+        self._ended = True
 
     def close(self) -> None:
-        """Leave the simulator."""
+        """End what goes on by itself, leave the graph and the simulator."""
+        self._to_leave.close()
         if self._simulator is not None:
             self._simulator.close()
 

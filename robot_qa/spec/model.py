@@ -18,9 +18,13 @@ from robot_qa.quantities import Ratio
 from robot_qa.spec.fields import CountLimits, FieldChecks
 from robot_qa.spec.frames import Tf
 from robot_qa.spec.graph import Graph, NodeChecks
+from robot_qa.spec.hardware import Allowed, VelocityLimits, hardware_findings, is_hardware
 from robot_qa.spec.logs import Diagnostics, Logs
 from robot_qa.spec.marks import KeyPath
 from robot_qa.spec.parts import Finding, Limits, Part, wrong, wrong_all
+from robot_qa.spec.paths import Path, path_findings
+from robot_qa.spec.perception import Perception, perception_findings
+from robot_qa.spec.resources import Resource, resource_findings
 from robot_qa.spec.rules import Rule
 from robot_qa.spec.scenario import Step
 from robot_qa.spec.scenario_order import (
@@ -31,6 +35,7 @@ from robot_qa.spec.scenario_order import (
 )
 from robot_qa.spec.schema import for_editors
 from robot_qa.spec.services import Action, Service
+from robot_qa.spec.stages import Stages
 from robot_qa.spec.system import System
 from robot_qa.spec.timing import Age, Gap, Jitter, Rate, Transport, gap_fits_rate
 from robot_qa.spec.values import (
@@ -40,6 +45,7 @@ from robot_qa.spec.values import (
     OnlyTrue,
     PositiveDuration,
     PositiveFrequency,
+    ProcessName,
     RosName,
     Scalar,
     Texts,
@@ -165,10 +171,22 @@ class TestSpec(Part):
     """Checks by service."""
     actions: dict[RosName, Action] = Field(default_factory=dict)
     """Checks by action."""
+    paths: dict[Identifier, Path] = Field(default_factory=dict)
+    """Latency from one topic to another, by a name for the path."""
+    stages: dict[RosName, Stages] = Field(default_factory=dict)
+    """How long the stages of model nodes take, by the topic on which a node tells."""
+    resources: dict[ProcessName, Resource] = Field(default_factory=dict)
+    """What processes and the machine may use, by the name of the process, or machine."""
+    perception: dict[Identifier, Perception] = Field(default_factory=dict)
+    """How accurate predictions have to be, by a name for their source."""
     seed: Whole = 0
     """From which random times and faults are drawn; 0 if left out."""
     scenario: list[Step] = Field(default_factory=list)
     """What goes wrong during the run, and when."""
+    allow: list[Allowed] = Field(default_factory=list)
+    """What the run may do to a robot that it has not started; it also takes --armed."""
+    velocity_limits: dict[RosName, VelocityLimits] = Field(default_factory=dict)
+    """The most that we command, by the topic of the commands."""
 
     @property
     def on_ros_time(self) -> bool:
@@ -278,6 +296,39 @@ class TestSpec(Part):
         return steps
 
     @model_validator(mode='after')
+    def _is_allowed(self) -> TestSpec:
+        found = list(hardware_findings(
+            self.scenario, self.actions, self.allow, self.velocity_limits,
+        )) if is_hardware(self.system) else []
+        if found:
+            raise wrong_all(found)
+        return self
+
+    @model_validator(mode='after')
+    def _paths_fit(self) -> TestSpec:
+        if found := list(path_findings(self.paths, self.on_ros_time, self.duration)):
+            raise wrong_all([(('paths', *path), reason) for path, reason in found])
+        return self
+
+    @field_validator('resources')
+    @classmethod
+    def _processes_are_there(
+        cls, resources: dict[str, Resource], info: ValidationInfo
+    ) -> dict[str, Resource]:
+        if not {'system', 'duration'} <= info.data.keys():
+            return resources
+        found = list(resource_findings(resources, info.data['system'], info.data['duration']))
+        if found:
+            raise wrong_all(found)
+        return resources
+
+    @model_validator(mode='after')
+    def _slices_are_there(self) -> TestSpec:
+        if found := list(perception_findings(self.perception, self.scenario)):
+            raise wrong_all([(('perception', *path), reason) for path, reason in found])
+        return self
+
+    @model_validator(mode='after')
     def _expected_checks_are_there(self) -> TestSpec:
         names = [name for name, _ in _declared_elsewhere(self)]
         if found := list(expectation_findings(self.scenario, names)):
@@ -295,7 +346,8 @@ class TestSpec(Part):
     def _has_checks(self) -> TestSpec:
         if next(_declared_elsewhere(self), None) is None:
             raise wrong('nothing is checked; write at least one check under "topics", "rules", '
-                        '"nodes", "graph", "services", "actions", "tf", "logs" or "diagnostics"')
+                        '"nodes", "graph", "services", "actions", "paths", "stages", "resources", '
+                        '"perception", "tf", "logs" or "diagnostics"')
         return self
 
 
@@ -315,7 +367,8 @@ def declared_checks(spec: TestSpec) -> Iterator[tuple[str, KeyPath]]:
 
 def _declared_elsewhere(spec: TestSpec) -> Iterator[tuple[str, KeyPath]]:
     """Yield the checks that hold with or without a scenario."""
-    for part in ('topics', 'nodes', 'graph', 'services', 'actions', 'tf', 'logs', 'diagnostics'):
+    for part in ('topics', 'nodes', 'graph', 'services', 'actions', 'paths', 'stages',
+                 'resources', 'perception', 'tf', 'logs', 'diagnostics'):
         for path in _leaves(getattr(spec, part), (part,)):
             yield '.'.join(map(str, path)), path
     for name in spec.rules:

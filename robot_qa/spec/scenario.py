@@ -17,6 +17,7 @@ from robot_qa.spec.scenario_actions import (
     Light,
     Load,
     Move,
+    ProcessOrNode,
     Publish,
     Push,
     SendGoal,
@@ -103,8 +104,8 @@ class Step(Part):
     delay: DurationNs = 0
     """How long to wait then; not at all if left out."""
     outcome: Outcome | None = None
-    """Which end of that step counts: its action was done or failed, or its "for" has ended. If
-    left out, ended if it has "for", and else done."""
+    """Which end of that step counts: its action was done or failed, or its "for" or its goal has
+    ended. If left out, ended if it has "for" or "goal", and else done."""
     when: Condition | None = None
     """Trigger: the first time that this is true, as in rules."""
     holds: PositiveDuration | None = None
@@ -122,7 +123,7 @@ class Step(Part):
     move: Move | None = None
     """Puts an entity somewhere else."""
     push: Push | None = None
-    """Pushes an entity; needs "for"."""
+    """Pushes an entity; needs "for", but for an impulse."""
     light: Light | None = None
     """Makes all lights brighter or darker."""
     wind: Wind | None = None
@@ -138,8 +139,9 @@ class Step(Part):
     reset: Yes | None = None
     """Takes the simulator back to its beginning."""
 
-    kill: ProcessName | None = None
-    """Kills a process of system.processes, or "simulator", with SIGKILL."""
+    kill: ProcessOrNode | None = None
+    """Kills a process of system.processes, or "simulator", or the one of them in which a node
+    such as /planner is, with SIGKILL."""
     stop: ProcessName | None = None
     """Stops a process with SIGSTOP; undone, it goes on."""
     resume: ProcessName | None = None
@@ -195,7 +197,12 @@ class Step(Part):
 
     def awaited(self, other: Step) -> Outcome:
         """Return the outcome of ``other``, the step it comes after, that it waits for."""
-        return self.outcome or ('done' if other.for_ is None else 'ended')
+        return self.outcome or ('ended' if other.has_end else 'done')
+
+    @property
+    def has_end(self) -> bool:
+        """Whether it can end before the run does: after its time, or with its goal."""
+        return self.for_ is not None or self.goal is not None
 
     @property
     def first(self) -> int | None:
@@ -252,6 +259,8 @@ class Step(Part):
     def _for_refusal(self) -> str | None:
         """Say why the action needs "for", or cannot have it."""
         if self.for_ is None:
+            if self.push is not None and self.push.is_blow:
+                return None
             needs = f'"{self.kind}" needs "for", how long it lasts, such as for: 2 s'
             return needs if self.kind in _NEED_FOR else None
         reason = self._undo_refusal()
@@ -260,6 +269,8 @@ class Step(Part):
     def _undo_refusal(self) -> str | None:
         if self.publish is not None and self.publish.rate is None:
             return 'a message that was sent cannot be taken back; with "rate" it is repeated'
+        if self.push is not None and self.for_ is None:
+            return 'a blow is over at once'
         if self.transition is not None and self.transition.transition not in OPPOSITES:
             return 'a node that was shut down does not come back'
         return _NOT_UNDONE.get(self.kind)

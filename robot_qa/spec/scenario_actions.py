@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     Discriminator,
     Field,
     Tag,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -19,17 +22,23 @@ from robot_qa.spec.parts import Part, wrong
 from robot_qa.spec.services import ActionType, ServiceType
 from robot_qa.spec.shorthand import Vector
 from robot_qa.spec.values import (
+    ROS_NAME,
     MessageType,
     NonEmpty,
     PositiveFrequency,
     RosName,
     Scalar,
     check_file,
+    ros_name_refusal,
 )
 from robot_qa.timebase import NS_PER_S
 
 _MODEL_URI = 'model://'
 _MODEL_FILES = ('.sdf', '.urdf', '.xml')
+_PROCESS = '[A-Za-z0-9_-]+'
+# How long a blow lasts: a whole number of the usual steps of physics, 1, 2, 4 and 5 ms, so that
+# its impulse is the one that was asked for.
+BLOW_NS = 20_000_000
 
 
 def _model(model: str, info: ValidationInfo) -> str:
@@ -44,7 +53,19 @@ def _model(model: str, info: ValidationInfo) -> str:
     return check_file(model, info, folder=PurePath(model).suffix not in _MODEL_FILES)
 
 
+def _process_or_node(text: str) -> str:
+    if text.startswith('/'):
+        if not re.fullmatch(ROS_NAME, text):
+            raise wrong(ros_name_refusal(text))
+    elif not re.fullmatch(_PROCESS, text):
+        raise wrong(f'"{text}" is neither a process name, of letters, digits, "_" and "-", nor '
+                    'the full name of a node, such as /planner')
+    return text
+
+
 Factor = Annotated[float, Field(ge=0, le=10)]
+ProcessOrNode = Annotated[str, AfterValidator(_process_or_node), WithJsonSchema(
+    {'type': 'string', 'pattern': f'^({_PROCESS}|{ROS_NAME})$'})]
 
 
 class Pose(Part):
@@ -94,7 +115,7 @@ class Move(Part):
 
 
 class Push(Part):
-    """Pushes and turns an entity for a time."""
+    """Pushes and turns an entity for a time; an impulse without a time is a blow."""
 
     name: NonEmpty
     """The entity."""
@@ -103,9 +124,15 @@ class Push(Part):
     force: Vector | None = None
     """Force in newtons at the centre of mass of the link, along the axes of the world."""
     impulse: Vector | None = None
-    """Instead of a force: impulse in newton seconds, spread over the time that the step lasts."""
+    """Instead of a force: impulse in newton seconds, spread over the time that the step lasts;
+    without "for" over 20 ms."""
     torque: Vector | None = None
     """Torque in newton metres about the axes of the world."""
+
+    @property
+    def is_blow(self) -> bool:
+        """Whether it needs no time that it lasts."""
+        return self.impulse is not None and self.torque is None
 
     def force_over(self, ns: int) -> list[float] | None:
         """Return the force, in newtons, of a push that lasts ``ns``."""

@@ -11,6 +11,7 @@ from robot_qa.spec.system import System
 from robot_qa.timebase import format_ns
 
 MOST_TIMES = 10_000
+SIMULATOR = 'simulator'
 _PROCESS_ACTIONS = ('kill', 'stop', 'resume', 'restart')
 
 
@@ -29,23 +30,36 @@ def order_findings(steps: list[Step], duration_ns: int) -> list[Finding]:
 
 def process_findings(steps: list[Step], system: System | None) -> Iterator[Finding]:
     """Yield the processes that the run does not start, and the faults of which it has to know."""
-    names = [process.name for process in system.processes] if system else []
-    if system and system.simulator:
-        names.append('simulator')
+    started = [process.name for process in system.processes] if system else []
+    if system and system.simulator and system.simulator.started:
+        started.append(SIMULATOR)
     for index, step in enumerate(steps):
         key: tuple[str, ...] = (step.kind,)
-        name = step.action
+        name, names = step.action, started
         if step.fault is not None:
             key, name = ('fault', 'publisher'), step.fault.publisher
+            names = possible_publishers(system)
         elif step.kind not in _PROCESS_ACTIONS:
             continue
-        if name is not None and name not in names:
-            known = f' (it starts {", ".join(names) or "none"})'
+        if name is None or name in names:
+            continue
+        if not name.startswith('/'):
             yield (index, *key), (
-                f'the run starts no process "{name}"{did_you_mean(name, names)}{known}'
+                f'the run starts no process "{name}"{did_you_mean(name, names)} '
+                f'(it starts {", ".join(names) or "none"})'
             )
-    if names:
-        yield from _publisher_findings(steps, names)
+        elif not names:
+            yield (index, *key), (
+                f'the run starts no process, so that it cannot kill that of {name}')
+    yield from _publisher_findings(steps, possible_publishers(system))
+
+
+def possible_publishers(system: System | None) -> list[str]:
+    """Return the processes that may publish a topic with faults, the simulator being one."""
+    if system is None:
+        return []
+    simulated = system.simulator is not None and system.simulator.simulates
+    return [*(process.name for process in system.processes), *([SIMULATOR] if simulated else ())]
 
 
 def publishers(steps: list[Step], names: list[str]) -> dict[str, str | None]:
@@ -57,8 +71,7 @@ def publishers(steps: list[Step], names: list[str]) -> dict[str, str | None]:
     for step in steps:
         if step.fault is not None:
             said = step.fault.publisher or found.get(step.fault.topic)
-            usual = 'simulator' if 'simulator' in names else names[0] if len(names) == 1 else None
-            found[step.fault.topic] = said or usual
+            found[step.fault.topic] = said or (names[0] if len(names) == 1 else None)
     said_by = {step.fault.topic: step.fault.publisher for step in reversed(steps)
                if step.fault is not None and step.fault.publisher is not None}
     return {**found, **said_by}
@@ -66,6 +79,8 @@ def publishers(steps: list[Step], names: list[str]) -> dict[str, str | None]:
 
 def _publisher_findings(steps: list[Step], names: list[str]) -> Iterator[Finding]:
     """Yield the topics whose publisher is not known, or said to be another one than before."""
+    if not names:
+        return
     known = publishers(steps, names)
     asked = set()
     for index, step in enumerate(steps):
@@ -119,7 +134,7 @@ def _unknown(steps: list[Step]) -> Iterator[Finding]:
         if other is None:
             near = did_you_mean(step.after, by_name)
             yield (index, 'after'), f'there is no step with the name "{step.after}"{near}'
-        elif step.outcome == 'ended' and other.for_ is None:
+        elif step.outcome == 'ended' and not other.has_end:
             yield (index, 'outcome'), (
                 f'the step "{step.after}" has no "for", so it does not end before the run does'
             )
@@ -202,7 +217,9 @@ def _start(step: Step, by_name: dict[str, Step], duration_ns: int) -> int:
 def _earliest(step: Step, by_name: dict[str, Step]) -> int:
     if step.after is not None:
         other = by_name[step.after]
-        lasts = (other.for_ or 0) if step.awaited(other) == 'ended' else 0
+        # A goal may end as soon as it was begun.
+        waits = step.awaited(other) == 'ended' and other.goal is None
+        lasts = (other.for_ or 0) if waits else 0
         return _earliest(other, by_name) + lasts + step.delay
     if step.random is not None:
         return step.random.from_

@@ -1,0 +1,1 @@
+"""Where robot teams work: pytest, colcon and launch."""

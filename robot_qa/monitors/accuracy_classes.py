@@ -1,0 +1,128 @@
+"""Accuracy of classifiers: one message, one sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from robot_qa.errors import RobotQaError
+from robot_qa.messages.typestore import TypeStore
+from robot_qa.monitors.accuracy_task import (
+    Asked,
+    Bools,
+    Growing,
+    Remark,
+    Rigor,
+    Score,
+    jackknifed,
+    worst_frames,
+)
+from robot_qa.monitors.mapped_messages import Mapped
+from robot_qa.monitors.objects_from_messages import Decoders, Names, Raw
+from robot_qa.monitors.pairing import Pair
+from robot_qa.perception.classification import Classification, ClassificationScores
+from robot_qa.perception.confidence import share_of_frames
+from robot_qa.perception.objects import Floats
+
+MOST_FRAMES = 2_000_000
+TRUE, FIRST, BEFORE = range(3)
+
+
+class ClassificationTask:
+    """vision_msgs/msg/Classification against the same; the truth is its surest class."""
+
+    def __init__(self, spec: Any, asked: list[Asked], store: TypeStore) -> None:
+        self.frames = 0
+        self.left_out = 0
+        self._spec = spec
+        self._decoders = Decoders(store)
+        self._mapped = Mapped(store, spec.fields) if spec.fields else None
+        self._mapped_truth = Mapped(store, spec.truth_fields) if spec.truth_fields else None
+        self._names = Names(spec.classes, spec.labels)
+        self._samples = Growing(3)
+
+    def add(self, pair: Pair[Raw]) -> None:
+        """Take the next sample."""
+        if self.frames >= MOST_FRAMES:
+            self.left_out += 1
+            return
+        count = len(self._spec.classes)
+        truth = self._scores(pair.before.content, None, self._mapped_truth)
+        if np.isnan(truth).all():
+            raise RobotQaError('the truth is none of the classes')
+        true = int(np.nanargmax(truth))
+        scores = self._scores(
+            pair.prediction.content, self._spec.predicted_labels, self._mapped)
+        one = Classification(count, (1,))
+        before = one.add_frame(scores[None], np.array([true]))
+        first = int(one.matrix[true].argmax())
+        self._samples.append([true, first, float(before[0])])
+        self.frames += 1
+
+    def flush(self) -> None:
+        """Do nothing: every sample is evaluated as it comes."""
+
+    def _scores(self, raw: Raw, labels: Any, mapped: Mapped | None) -> Floats:
+        """Return the score of each class, NaN for one without; (classes,)."""
+        scores = np.full(len(self._spec.classes), np.nan)
+        given = mapped.scores(raw) if mapped else [
+            (str(one.class_id), one.score) for one in self._decoders.read(raw).results]
+        numbers = self._names.numbers([name for name, _ in given], labels)
+        for number, (_, score) in zip(numbers.tolist(), given, strict=True):
+            if not np.isfinite(score):
+                raise RobotQaError('a score is not a finite number')
+            if number >= 0:
+                scores[number] = np.fmax(scores[number], score)
+        return scores
+
+    def _of(self, asked: Asked, chosen: Bools) -> Bools:
+        """Return which samples count: the chosen ones, of the true classes that are asked for."""
+        if asked.where is not None and asked.where.class_ is not None:
+            numbers = self._names.numbers(asked.where.class_, {})
+            return chosen & np.isin(self._samples.rows[:, TRUE], numbers)
+        return chosen
+
+    def score(self, asked: Asked, chosen: Bools, rigor: Rigor) -> Score:
+        """Return a metric over the chosen samples."""
+        some = self._of(asked, chosen)
+        samples = self._samples.rows[some]
+        if not len(samples):
+            return Score.none('there was no such sample')
+        wrong = (samples[:, TRUE] != samples[:, FIRST]).astype(np.float64)
+        if asked.metric in ('accuracy', 'top_5'):
+            within = 1 if asked.metric == 'accuracy' else min(5, len(self._spec.classes))
+            right = (samples[:, BEFORE] < within).astype(np.int64)
+            strata = None if rigor.strata is None else rigor.strata[some[chosen]]
+            got = share_of_frames(right, np.ones(len(right), np.int64), rigor.confidence,
+                                  rigor.least_time, strata)
+            assert got is not None
+            effective = rigor.effective(
+                rigor.excess((1 - right).astype(np.float64), frames=some[chosen]))
+            return Score(got.value, got.low, got.high, len(samples), effective)
+        return jackknifed(lambda part: self._mean(asked.metric, samples[part]),
+                          rigor.excess(wrong, frames=some[chosen]), rigor, share=True)
+
+    def _mean(self, metric: str, samples: Floats) -> float | None:
+        count = len(self._spec.classes)
+        cells = (samples[:, TRUE] * (count + 1) + samples[:, FIRST]).astype(np.int64)
+        matrix = np.bincount(cells, minlength=count * (count + 1)).reshape(count, count + 1)
+        value: float | None = getattr(ClassificationScores.of(matrix, {}), f'mean_{metric}')
+        return value
+
+    def remarks(self, asked: Asked, chosen: Bools) -> list[Remark]:
+        """Return the first samples that were taken for another class."""
+        samples = self._samples.rows
+        within = 5 if asked.metric == 'top_5' else 1
+        wrong = (samples[:, BEFORE] >= within).astype(np.float64)
+        return [
+            Remark(place, 1.0, self._told(samples[place]))
+            for place in worst_frames(wrong, self._of(asked, chosen))
+        ]
+
+    def _told(self, sample: Floats) -> str:
+        first, before = int(sample[FIRST]), int(sample[BEFORE])
+        count = len(self._spec.classes)
+        taken = self._names[first] if first < count else 'none of the classes'
+        rank = f'place {before + 1}' if before < count else 'without a score'
+        return f'{self._names[int(sample[TRUE])]} taken for {taken}, {rank}'

@@ -1,0 +1,1 @@
+"""A robot that patrols: the package of somebody who uses robot_qa."""
