@@ -1,10 +1,12 @@
-# make demo  runs a robot in a simulated warehouse, make demo FAULT=NAME the example robot of the
-# quickstart with a fault, make test the tests.
+# make demo  judges a detector in a simulated warehouse, make demo SPEC=config/warehouse.qa.yaml a
+# robot on patrol there, make demo FAULT=NAME the example robot of the quickstart with a fault;
+# make test runs the tests.
 # Both set up what they need in .venv; in a sourced ROS workspace they use its ROS.
 # make colcon  builds and tests this package, and one of a user, in a workspace made for it.
 PYTHON ?= python3
 FAULT ?=
-SPEC ?= config/$(if $(FAULT),quickstart,warehouse).qa.yaml
+SPEC ?= config/$(if $(FAULT),quickstart,detector).qa.yaml
+SET ?=
 # Two at a time: much of a live test is waiting. A file's tests stay together.
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
@@ -22,7 +24,7 @@ export ROS_LOG_DIR ?= /tmp/robot_qa_logs
 .PHONY: demo test colcon venv lint types rules clean
 
 demo: $(READY)
-	robot_qa run $(SPEC) $(if $(FAULT),--set fault=$(FAULT))
+	robot_qa run $(SPEC) $(if $(FAULT),--set fault=$(FAULT)) $(addprefix --set ,$(SET))
 
 test: $(READY)
 	python -m pytest $(PYTEST_ARGS)
@@ -32,7 +34,7 @@ COLCON := $(CURDIR)/$(VENV)/colcon
 # Of our own tests only some: make test runs them all.
 COLCON_TESTS ?= test/test_spec.py test/test_monitors.py test/test_beside.py
 
-$(COLCON)/.ready: $(READY)
+$(COLCON)/.ready: | $(READY)
 	rm -rf $(COLCON)
 	$(BIN)/python -m pip install --quiet --target $(COLCON) colcon-common-extensions 'setuptools<80'
 	@touch $@

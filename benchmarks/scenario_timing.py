@@ -10,7 +10,7 @@ Three ways, each at times that fall on no tick of any clock:
   changed is the simulator's own time of the effect, or 1 ms later.
 - simulator in real time: the same steps in a run as a user makes it; what costs wall time costs
   simulated time. ``--slow``: also at a tenth of real time. The baseline calls the same service
-  from an rclpy timer on the simulated clock.
+  from an rclpy timer on the simulated clock; a step first asks where the box is, for its undo.
 - system clock: a run without a simulator; each step publishes a message, whose source timestamp
   (when the middleware sent it) counts. The baselines publish the same from an rclpy timer and from
   a loop that sleeps until the time.

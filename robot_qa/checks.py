@@ -98,10 +98,14 @@ def _judge_statistical(measured: Measurement, effective: float) -> tuple[Verdict
     samples = f'{measured.count} samples'
     if effective < 0.99 * measured.count:
         samples += f' worth {effective:.0f} independent ones'
-    if high is not None and high <= check.limit.value:
-        return Verdict.PASS, f'{shown}{_wanted(check)}; {samples}'
-    if low is not None and low > check.limit.value:
-        return Verdict.FAIL, f'{shown}{_wanted(check)}; {samples}'
+    limit = check.limit.value
+    if check.limit.side == 'min':
+        kept, broken = low is not None and low >= limit, high is not None and high < limit
+    else:
+        kept, broken = high is not None and high <= limit, low is not None and low > limit
+    if kept or broken:
+        verdict = Verdict.PASS if kept else Verdict.FAIL
+        return verdict, f'{shown}{_wanted(check)}; {samples}'
     if measured.needed is None:
         advice = 'too close to the limit to be decided'
     else:

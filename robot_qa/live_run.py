@@ -83,6 +83,7 @@ class Run:
         self._stage: Stage | None = None
         self._cost = Cost()
         self._ready_s = 0.0
+        self._observing = False
         self._observed = f'observed for {format_ns(self._duration_ns)}'
         self._begun = time.monotonic()
         timeout = loaded.spec.timeout
@@ -225,6 +226,7 @@ class Run:
         self._begun = time.monotonic()
         if self._options.record:
             self._recorder = Recorder(self.folder.path / 'recording.mcap', self._store)
+        self._observing = True
         self._event('observing')
         if self._stage is not None:
             self._stage.begin()
@@ -353,7 +355,7 @@ class Run:
         source = f'{self._loaded.path}:1:1'
         cut_short = any(name in known for name in ('run', 'system.ready'))
         for name in names:
-            if name not in known and name == 'run.duration' and cut_short:
+            if name not in known and cut_short and not self._observing:
                 known[name] = CheckResult(
                     name, Verdict.INCONCLUSIVE, 'the observation did not begin', source
                 )

@@ -260,7 +260,8 @@ class Robot:
         with ExitStack() as stack:
             probe = live.LiveProbe([live.Wanted(one) for one in condition_topics(loaded.spec)])
             stack.callback(probe.close)
-            stage = Stage(loaded, probe.node, TypeStore(), length_ns, lambda event, detail: None)
+            # Upon the node that knows the graph already: a new one would act late at first.
+            stage = Stage(loaded, self._node(), TypeStore(), length_ns, lambda *event: None)
             stack.callback(stage.close)
             stage.prepare(self._processes, self._started)
             probe.begin()

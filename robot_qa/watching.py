@@ -178,7 +178,7 @@ class Monitor:
     def _watched_ns(self) -> int:
         with self._lock:
             if not self._simulated:
-                return time.time_ns() - self._start_ns
+                return self._probe.observation().end_ns - self._start_ns
             ticks = self._clock.simulated.values
             return int(ticks[-1] - ticks[0]) if len(ticks) else 0
 

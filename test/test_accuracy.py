@@ -149,7 +149,7 @@ def test_too_few_independent_frames_decide_nothing(tmp_path: Path) -> None:
     found = judged(panel(tmp_path, ALL), predictions(15), truth(15))
     assert found['metrics.recall.min'].verdict.value == 'INCONCLUSIVE'
     assert found['metrics.recall.min'].reason.endswith(
-        '15 frames worth 5 independent ones: about 75 more would decide')
+        '15 samples worth 5 independent ones: about 75 more would decide')
     assert found['metrics.ece.max'].verdict.value == 'INCONCLUSIVE'
 
     def strongly_correlated(frame: int) -> list[dict[str, Any]]:

@@ -299,7 +299,7 @@ def test_classification(tmp_path: Path) -> None:
     assert set(verdicts(found).values()) == {'PASS'}, {n: r.reason for n, r in found.items()}
     bad = run(0.7)
     assert verdicts(bad)['slices.people.accuracy.min'] == 'FAIL'
-    assert 'person taken for barrel' in bad['slices.people.accuracy.min'].reason
+    assert 'person taken for barrel' in bad['slices.people.accuracy.min'].evidence[0].text
     assert verdicts(bad)['metrics.recall.min'] == 'FAIL'
 
 

@@ -290,6 +290,7 @@ def system(publisher: str | None = None, **given: Any) -> TestSpec:
     said = {} if publisher is None else {'publisher': publisher}
     return TestSpec.model_validate({
         'robot_qa': 1, 'name': 'x', 'duration': '9 s', 'seed': 7, 'system': given,
+        'allow': ['fault'],
         'topics': {'/odom': {'rate': {'min': '1 Hz'}}},
         'scenario': [
             {'at': f'{at} s', 'for': '1 s', 'fault': {'topic': topic, 'drop': 0.5, **said}}

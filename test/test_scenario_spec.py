@@ -405,8 +405,10 @@ TWO_ENDS = HEAD.replace('{processes', '{simulator: {backend: embedded, world: w.
 def test_who_publishes_has_to_be_said_where_there_are_several(home: Path) -> None:
     (home / 'w.sdf').touch()
     fault = '- {{at: {} s, for: 1 s, fault: {{topic: /cmd_vel{}, drop: 5 %}}}}\n'
-    (found,) = errors(home, fault.format(1, ''), TWO_ENDS)
-    assert found == ('1:38: which of driver, simulator publishes /cmd_vel is not known: add '
+    assert loaded(home, fault.format(1, ''), TWO_ENDS), 'the simulator is taken for it'
+    two = HEAD.replace('command: x}', 'command: x}, {name: other, command: x}')
+    (found,) = errors(home, fault.format(1, ''), two)
+    assert found == ('1:38: which of driver, other publishes /cmd_vel is not known: add '
                      'publisher: driver, or another one')
     for name in ('driver', 'simulator'):
         said = fault.format(1, f', publisher: {name}')

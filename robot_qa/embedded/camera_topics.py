@@ -16,6 +16,7 @@ from robot_qa.embedded import outputs, truth_messages
 from robot_qa.embedded.boxes import boxes_3d, colored_map, detections, labels_map
 from robot_qa.embedded.cameras import Camera
 from robot_qa.embedded.fixed_frames import frame_of, optical_frame_of
+from robot_qa.embedded.outlets import send
 from robot_qa.embedded.picture import Frame
 from robot_qa.embedded.pinhole import intrinsics
 from robot_qa.embedded.runner import Runner
@@ -46,7 +47,7 @@ class CameraTopics:
         def publish(now_ns: int) -> None:
             if self._truth_3d.get_subscription_count():
                 self._tick(now_ns)
-                self._truth_3d.publish(truth_messages.detections_3d(
+                send(self._truth_3d, truth_messages.detections_3d(
                     now_ns, 'world', boxes_3d(runner.simulation)))
 
         runner.every(TRUTH_3D_PERIOD_NS, publish)
@@ -72,7 +73,7 @@ class CameraTopics:
             want = frozenset[str]().union(*(want for _, want, _ in heard))
             frame = camera.look(want, exposure=self.exposure, noise=self.noise)
             for publisher, _, message in heard:
-                publisher.publish(message(now_ns, frame))
+                send(publisher, message(now_ns, frame))
 
         return publish
 

@@ -27,6 +27,7 @@ from robot_qa.embedded.drives import Drive, make_drives
 from robot_qa.embedded.fixed_frames import CAMERAS, fixed_frames, frame_of
 from robot_qa.embedded.joint_drives import JointController, JointPositionController
 from robot_qa.embedded.lidar import Lidar
+from robot_qa.embedded.outlets import send
 from robot_qa.embedded.picture import Renderer
 from robot_qa.embedded.publishers import JointStatePublisher, OdometryPublisher, PosePublisher
 from robot_qa.embedded.runner import Runner
@@ -153,7 +154,7 @@ class Devices:
             self._ticked = now_ns
             message = Clock()
             message.clock.sec, message.clock.nanosec = divmod(now_ns, NS_PER_S)
-            self._clock.publish(message)
+            send(self._clock, message)
 
     def _publisher(self, name: str, kind: Any, topic: str) -> Publisher:
         publisher = self._node.create_publisher(kind, topic, QUEUE)
@@ -188,10 +189,10 @@ class Devices:
 
         def publish(_: int) -> None:
             reading: Any = sensor.sample()
-            publisher.publish(convert(reading, frame))
+            send(publisher, convert(reading, frame))
             if points is not None:
                 cloud = reading.cloud
-                points.publish(outputs.cloud(
+                send(points, outputs.cloud(
                     reading.stamp_ns, frame, cloud.points, rings=cloud.rings))
 
         self._every(model.name, sensor.period_ns, publish)
@@ -223,7 +224,7 @@ class Devices:
 
             def publish(now_ns: int) -> None:
                 now = drive.sample()
-                states.publish(outputs.joint_state(
+                send(states, outputs.joint_state(
                     now_ns, now.names, (now.positions, now.velocities, now.efforts)))
 
             self._every(name, drive.period_ns, publish)
@@ -241,9 +242,9 @@ class Devices:
         def publish(now_ns: int) -> None:
             now = drive.sample()
             pose = Poses(now.position, now.rotation)
-            odometry.publish(outputs.odometry(
+            send(odometry, outputs.odometry(
                 now_ns, (now.frame_id, now.child_frame_id), pose, now.linear, now.angular))
-            tf.publish(outputs.transforms(
+            send(tf, outputs.transforms(
                 [outputs.transform(now_ns, now.frame_id, now.child_frame_id, pose)]))
 
         self._every(name, drive.period_ns, publish)
@@ -259,7 +260,7 @@ class Devices:
         def update(now_ns: int) -> None:
             if plugin.update(now_ns):
                 self.tick(now_ns)
-                touched.publish(Bool(data=True))
+                send(touched, Bool(data=True))
 
         service = self._node.create_service(
             SetBool, topic_of(plugin.enable_service, namespace), enable)
@@ -271,7 +272,7 @@ class Devices:
 
         def publish(now_ns: int) -> None:
             now = drive.sample()
-            publisher.publish(outputs.transforms([
+            send(publisher, outputs.transforms([
                 outputs.transform(now_ns, parent, child, Poses(
                     now.poses.translation[index], now.poses.rotation[index]))
                 for index, (parent, child) in enumerate(
@@ -283,14 +284,14 @@ class Devices:
     def _publish_truth(self, now_ns: int) -> None:
         simulation = self._runner.simulation
         self.tick(now_ns)
-        self._truth.publish(outputs.transforms([
+        send(self._truth, outputs.transforms([
             outputs.transform(now_ns, 'world', name, simulation.pose(name))
             for name in simulation.names() if not simulation.model_of(name).static
         ]))
 
     def _publish_fixed(self) -> None:
         frames = [frame for frames in self._frames.values() for frame in frames]
-        self._fixed.publish(outputs.transforms(frames))
+        send(self._fixed, outputs.transforms(frames))
 
 
 def default_topic(world_name: str, model: str, sensor: world.Sensor, short: str) -> str:

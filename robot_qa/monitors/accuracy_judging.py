@@ -151,41 +151,15 @@ class Scores:
 def settled(
     check: Check, score: Score, evidence: tuple[Evidence, ...], confidence: Confidence
 ) -> Measurement:
-    """Return the measurement of a score.
-
-    The judge decides statistical limits from above. One from below is handed over as it has been
-    decided by its bounds: as a value that keeps the limit or not, or as none, with the reason.
-    """
+    """Return the measurement of a score."""
     assert score.value is not None
-    limit = check.limit.value
     if score.exact:
         return Measurement(check, score.value, score.value, score.value, score.frames,
                            evidence=evidence,
-                           violations=int(score.value > limit))
+                           violations=int(score.value > check.limit.value))
     needed = _needed(score, check.limit, confidence)
-    if check.limit.side == 'max':
-        return Measurement(check, score.value, score.low, score.high, score.frames,
-                           score.effective, needed, evidence)
-    if (score.low is not None and score.low >= limit) or (
-            score.high is not None and score.high < limit):
-        return Measurement(check, score.value, score.low, score.high, score.frames,
-                           evidence=evidence)
-    return Measurement(check, None, score.low, score.high, score.frames, score.effective, needed,
-                       evidence, reason=_undecided(check, score, needed))
-
-
-def _undecided(check: Check, score: Score, needed: int | None) -> str:
-    assert score.value is not None
-    low, high = ('?' if one is None else shown(one, check.unit) for one in (score.low, score.high))
-    frames = f'{score.frames} frames'
-    if score.effective < 0.99 * score.frames:
-        frames += f' worth {score.effective:.0f} independent ones'
-    if needed is None:
-        advice = 'too close to the limit to be decided'
-    else:
-        advice = f'about {max(1, needed - score.frames)} more would decide'
-    return (f'{shown(score.value, check.unit)} ({low} to {high}), at least '
-            f'{shown(check.limit.value, check.unit)} wanted; {frames}: {advice}')
+    return Measurement(check, score.value, score.low, score.high, score.frames, score.effective,
+                       needed, evidence)
 
 
 def _needed(score: Score, limit: Limit, confidence: Confidence) -> int | None:

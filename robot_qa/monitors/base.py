@@ -186,7 +186,8 @@ class Monitor(Protocol):
     """Takes the batches of its topics and measures its checks.
 
     One that judges how things stand rather than each message, so that what was said before it
-    was made matters to it, has the attribute ``looks_back = True``.
+    was made matters to it, has the attribute ``looks_back = True``. One to which measuring is
+    costly may have ``measure_at_end(seen)``, which is asked instead of ``measure`` at the end.
     """
 
     @property

@@ -140,7 +140,8 @@ class FaultActor:
         lack = yield from self._ordered(wire, fault.topic)
         if lack is None and not wire.state['publishers']:
             lack = (f'nobody publishes {fault.topic}{SUFFIX}: the publisher of {fault.topic} has '
-                    f'to be started with -r {fault.topic}:={fault.topic}{SUFFIX}')
+                    f'to be started with -r {fault.topic}:={fault.topic}{SUFFIX}; of a process '
+                    'that the run starts, the key "publisher" of the fault has to give the name')
         lack = lack or wire.state['errors'].get(name)
         if lack is not None:
             del wire.wanted[name]

@@ -164,7 +164,10 @@ class Watch:
         sim = self._clock.FromString(data).sim
         now_ns = sim.sec * NS_PER_S + sim.nsec
         with self._lock:
-            self._state['jumps'] += now_ns < (self._state['sim_ns'] or 0)
+            if now_ns < (self._state['sim_ns'] or 0):
+                # Somebody reset it, or started it again: it knows of no push any more.
+                self._state['jumps'] += 1
+                self._pushes = Pushes()
             self._state['sim_ns'] = now_ns
             self._state['ticks'] += 1
             over = self._pushes.is_over(now_ns)
@@ -212,8 +215,9 @@ class Watch:
         return {}
 
     def _renew(self) -> dict[str, Any]:
-        """Take in that a reset made the systems anew: they know of no push, nor of us."""
+        """Take in that a reset made the systems anew: they do not know us yet."""
         with self._lock:
+            # At its very beginning time has not gone back.
             self._pushes = Pushes()
         for publisher in self._publishers.values():
             publisher.connected = False

@@ -54,11 +54,17 @@ def _size(value: Any) -> Any:
 def or_words(*words: str) -> Callable[[dict[str, Any]], None]:
     """Let the JSON Schema admit words in place of the mapping."""
     def admit(schema: dict[str, Any]) -> None:
-        mapping = dict(schema)
-        schema.clear()
-        schema['anyOf'] = [{'type': 'string', 'enum': list(words)}, mapping]
+        _widen(schema, {'type': 'string', 'enum': list(words)})
 
     return admit
+
+
+def _widen(schema: dict[str, Any], other: dict[str, Any]) -> None:
+    """Let a schema admit another form; what is said about the value stays outside of both."""
+    said = {key: schema.pop(key) for key in ('description', 'default') if key in schema}
+    form = dict(schema)
+    schema.clear()
+    schema.update(said, anyOf=[other, form])
 
 
 def one_or_several(value: Any) -> Any:
@@ -68,9 +74,7 @@ def one_or_several(value: Any) -> Any:
 
 def or_one(schema: dict[str, Any]) -> None:
     """Let the JSON Schema of a list admit one of its items."""
-    several = dict(schema)
-    schema.clear()
-    schema['anyOf'] = [several['items'], several]
+    _widen(schema, schema['items'])
 
 
 class Span(Limits):

@@ -47,8 +47,8 @@ class Fault(Part):
     topic: RosName
     """The topic between whose publishers and subscribers the faults happen."""
     publisher: ProcessName | None = None
-    """The process of system.processes that publishes it, or "simulator"; it can be left out where
-    there is one of them only."""
+    """The process of system.processes that publishes it, or "simulator"; without it the simulator,
+    or where there is none the only process."""
     probability: Share = 1.0
     """How likely the content of a message is changed; 100 % if left out."""
     nan: Annotated[Spoil, Short('field')] | None = None

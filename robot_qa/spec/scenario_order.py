@@ -65,13 +65,15 @@ def possible_publishers(system: System | None) -> list[str]:
 def publishers(steps: list[Step], names: list[str]) -> dict[str, str | None]:
     """Return which of the processes publishes each topic with faults; None if that is not known.
 
-    ``names`` are those of all processes, "simulator" being the simulator's.
+    ``names`` are those of all processes, "simulator" being the simulator's, which is taken for the
+    publisher where there is one: it stands for all the sensors.
     """
     found: dict[str, str | None] = {}
+    usual = 'simulator' if 'simulator' in names else names[0] if len(names) == 1 else None
     for step in steps:
         if step.fault is not None:
             said = step.fault.publisher or found.get(step.fault.topic)
-            found[step.fault.topic] = said or (names[0] if len(names) == 1 else None)
+            found[step.fault.topic] = said or usual
     said_by = {step.fault.topic: step.fault.publisher for step in reversed(steps)
                if step.fault is not None and step.fault.publisher is not None}
     return {**found, **said_by}
