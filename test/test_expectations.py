@@ -24,8 +24,8 @@ def panel_for(
 ) -> Panel:
     path = tmp_path / 'x.qa.yaml'
     path.write_text(
-        f'robot_qa: 1\nname: x\nduration: 20 s\nallow: [fault]\n{more}topics:\n  /scan: {{{topics}}}\n'
-        f'scenario:\n{scenario}\n'
+        f'robot_qa: 1\nname: x\nduration: 20 s\nallow: [fault]\n{more}topics:\n'
+        f'  /scan: {{{topics}}}\nscenario:\n{scenario}\n'
     )
     return Panel(load_spec(path), TypeStore(workspace=False))
 

@@ -191,7 +191,8 @@ class TestSpec(Part):
     @property
     def on_ros_time(self) -> bool:
         """Whether durations follow /clock."""
-        simulated = self.system is not None and self.system.simulator is not None
+        simulator = self.system.simulator if self.system else None
+        simulated = simulator is not None and simulator.simulates
         return self.clock == 'ros' or (self.clock is None and simulated)
 
     @property
