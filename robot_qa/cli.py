@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument('--duration', metavar='T', help='watch this long, such as 30s')
     run.add_argument('--record', action='store_true', help='keep recording.mcap')
     run.add_argument('--quiet', action='store_true', help='print nothing but errors')
+    run.add_argument('--attach', action='store_true',
+                     help='watch a robot that runs already: start and simulate nothing')
     run.add_argument('--armed', action='store_true',
                      help='let it act on a robot that it has not started, as the spec allows')
     run.add_argument('--until-stopped', action='store_true',
@@ -131,12 +133,15 @@ def _run(given: argparse.Namespace) -> int:
     from robot_qa.quantities import parse_duration
     from robot_qa.report.view import open_view
     from robot_qa.session import run_live
+    from robot_qa.spec.attach import attached
     from robot_qa.spec.loader import load_spec
 
     duration = parse_duration(given.duration) if given.duration else None
     if duration is not None and duration <= 0:
         raise QuantityError('--duration must be longer than zero')
     loaded = load_spec(given.spec, _overrides(given.overrides))
+    if given.attach:
+        loaded = attached(loaded)
     if given.until_stopped:
         return _run_rounds(given, loaded.spec.slug)
     view = open_view(Console(), given.quiet)
@@ -156,6 +161,7 @@ def _run_rounds(given: argparse.Namespace, name: str) -> int:
     words += ['--duration', given.duration] if given.duration else []
     words += ['--record'] if given.record else []
     words += ['--armed'] if given.armed else []
+    words += ['--attach'] if given.attach else []
     for override in given.overrides:
         words += ['--set', override]
     out = given.out or Path('robot_qa_runs') / f'{name}-rounds'
