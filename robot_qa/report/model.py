@@ -23,7 +23,8 @@ class Measured(Part):
     """A measured value with its one-sided bounds, each at the spec's confidence."""
 
     value: float | None = Field(description='None where no sample had a value')
-    unit: str = Field(description='ns, Hz, ratio, B, B/min, degC, W, m, messages, violations, elements, ... or none')
+    unit: str = Field(description=(
+        'ns, Hz, ratio, B, B/min, degC, W, messages, violations, elements and so on, or none'))
     count: int = Field(description='how many samples, intervals or windows it rests on')
     effective_count: float | None = Field(
         description='how many independent samples these are worth; null for a hard limit'
