@@ -334,7 +334,7 @@ def test_a_wrong_request_is_named_where_it_stands(node: Any, tmp_path: Path) -> 
     first, second = caught.value.problems
     assert (first.line, first.column) == (10, 15)
     assert 'did you mean "header"' in first.message
-    assert (second.line, second.column) == (10, 18)
+    assert (second.line, second.column) == (11, 18)
 
 
 def test_a_type_that_is_not_installed_is_told(node: Any, tmp_path: Path) -> None:

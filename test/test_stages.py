@@ -192,7 +192,7 @@ def test_a_real_node_that_becomes_slow_is_seen() -> None:
     """What `instrument` keeps of real work, as messages: only the middleware is left out."""
     payloads: list[bytes] = []
     with StageTimes(lambda one: payloads.append(told(one.values))) as times:
-        for index in range(60):
+        for index in range(300):
             with times.input(None, time.time_ns()), stage('inference'):
                 time.sleep(0.05 if index == 0 else 0.001)
     # A busy machine may make single ones slow, not half of them.

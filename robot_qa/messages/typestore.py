@@ -160,11 +160,11 @@ def _built_in() -> Typesdict:
 
 
 def _ament_prefixes() -> list[Path]:
-    listed = os.environ.get('AMENT_PREFIX_PATH')
-    if listed:
-        return [Path(prefix) for prefix in listed.split(os.pathsep) if prefix]
+    """Return the places of a workspace; the environment of our Python is the last of them."""
+    listed = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
     here = Path(sys.prefix)
-    return [here] if (here / 'share' / 'ament_index').is_dir() else []
+    ours = [here] if (here / 'share' / 'ament_index').is_dir() else []
+    return list(dict.fromkeys([*(Path(prefix) for prefix in listed if prefix), *ours]))
 
 
 def _from_workspace(prefix: Path, name: str) -> Definition | None:

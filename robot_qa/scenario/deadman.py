@@ -31,6 +31,7 @@ from rclpy.signals import SignalHandlerOptions
 from robot_qa.errors import SetupError
 
 STOPPING_S = 1.0
+DISCOVERY_S = 5.0
 PERIOD_S = 0.05
 READY = 'ready'
 PATIENCE_S = 20.0
@@ -112,6 +113,11 @@ class Guard(Node):  # type: ignore[misc]
         for client in self._cancels.values():
             if client.service_is_ready():
                 client.call_async(CancelGoal.Request())  # no id and no time: all goals
+        # Whom it has to reach may have been discovered late.
+        latest = time.monotonic() + DISCOVERY_S
+        while time.monotonic() < latest and not all(
+                publisher.get_subscription_count() for publisher, _ in self._stops.values()):
+            rclpy.spin_once(self, timeout_sec=PERIOD_S)
         end = time.monotonic() + STOPPING_S
         while time.monotonic() < end:
             for publisher, still in self._stops.values():
