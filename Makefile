@@ -7,8 +7,8 @@ PYTHON ?= python3
 FAULT ?=
 SPEC ?= config/$(if $(FAULT),quickstart,detector).qa.yaml
 SET ?=
-# Two at a time: much of a live test is waiting. A file's tests stay together.
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# Three at a time: much of a live test is waiting. A file's tests stay together.
+PYTEST_ARGS ?= -n 3 --dist loadfile
 
 # The wheels' distribution where no workspace is sourced: kilted or jazzy.
 DISTRO := $(if $(filter jazzy,$(ROS_DISTRO)),jazzy,kilted)
@@ -32,7 +32,7 @@ test: $(READY)
 # colcon in a folder of its own, so that its many plugins stay out of the environment.
 COLCON := $(CURDIR)/$(VENV)/colcon
 # Of our own tests only some: make test runs them all.
-COLCON_TESTS ?= test/test_spec.py test/test_monitors.py test/test_beside.py
+COLCON_TESTS ?= test/test_monitors.py test/test_beside.py
 
 $(COLCON)/.ready: | $(READY)
 	rm -rf $(COLCON)

@@ -20,7 +20,7 @@ system:
   processes:
     - {name: robot, command: [python3, -m, robot_qa.examples.robot, --fault, '${fault}']}
   ready: {topics: [/scan]}
-topics: {/scan: {frame_id: lidar_link, age: {p50: 200 ms}}}
+topics: {/scan: {frame_id: lidar_link, age: {max: 380 ms}}}
 """
 
 
@@ -70,11 +70,11 @@ def test_verdicts_are_lines_and_the_exit_code(spec: Path, tmp_path: Path) -> Non
     final = {line['check']: line['verdict'] for line in lines if line['final']}
     report = json.loads((out / 'report.json').read_text())
     assert final == {check['name']: check['verdict'] for check in report['checks']}
-    assert final['topics./scan.age.p50'] == 'FAIL'
+    assert final['topics./scan.age.max'] == 'FAIL'
     assert final['topics./scan.frame_id'] == 'PASS'
     early = [line for line in lines if not line['final']]
     assert early and {line['verdict'] for line in early} <= {'PASS', 'FAIL'}
-    assert 'FAIL  topics./scan.age.p50: 400' in done.stderr
+    assert 'FAIL  topics./scan.age.max: 4' in done.stderr
     assert not (out / 'recording.mcap').exists()
 
 

@@ -18,8 +18,11 @@ from typing import Any
 
 import pytest
 
+from robot_qa.checks import EXIT_CODES, Verdict
 from robot_qa.domains import claim_domain
 from robot_qa.processes import Processes, ProcessSpec, child_environment
+from robot_qa.session import check_recording
+from robot_qa.spec.loader import load_spec
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent
@@ -86,6 +89,12 @@ def report(folder: Path) -> dict[str, Any]:
     return loaded
 
 
+def judged(spec: str | Path, folder: Path, out: Path) -> dict[str, Any]:
+    """Judge the recording of a run, as the command does that test_check.py tests."""
+    check_recording(load_spec(ROOT / spec), folder / 'recording.mcap', out)
+    return report(out)
+
+
 @pytest.fixture(scope='module')
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
     base = tmp_path_factory.mktemp('runs')
@@ -129,9 +138,9 @@ def test_the_recording_gives_the_same_verdicts(
     fault: str, runs: dict[str, Future[Any]], tmp_path: Path
 ) -> None:
     folder, live = runs[fault].result()
-    offline = robot_qa('check', SPEC, folder / 'recording.mcap', '--quiet', '--out', tmp_path)
-    assert offline.returncode == live.returncode, offline.stderr
-    here, there = report(folder), report(tmp_path)
+    offline = judged(SPEC, folder, tmp_path)
+    assert EXIT_CODES[Verdict(offline['verdict'])] == live.returncode
+    here, there = report(folder), offline
     assert here['duration_s'] == there['duration_s']
     keys = ('name', 'verdict', 'measured', 'limit', 'evidence')
     assert [{key: check[key] for key in keys} for check in here['checks']] == [
@@ -157,10 +166,10 @@ def test_a_drafted_spec_knows_the_faults(
 ) -> None:
     """It passes on what it was drafted from, and every fault turns a check of its topic red."""
     folder, _ = runs[fault].result()
-    done = robot_qa('check', drafted, folder / 'recording.mcap', '--quiet', '--out', tmp_path)
-    red = [one['name'] for one in report(tmp_path)['checks'] if one['verdict'] == 'FAIL']
+    found = judged(drafted, folder, tmp_path)
+    red = [one['name'] for one in found['checks'] if one['verdict'] == 'FAIL']
     if fault == 'none':
-        assert done.returncode == 0, done.stdout
+        assert found['verdict'] == 'PASS', red
     else:
         topic = '.'.join(RED[fault][0].split('.')[:2])
         assert any(name.startswith(f'{topic}.') for name in red), red
