@@ -149,7 +149,7 @@ def test_a_recording_instead_of_a_live_run(pytester: pytest.Pytester, recorded: 
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines_random([
         'recorded.qa.yaml::topics./scan.gap.max PASSED*', 'recorded.qa.yaml::run FAILED*',
-        'system.ready: nothing was ready', '*100 ms, at most 380 ms wanted*',
+        'system.ready: nothing was ready', '*100 ms, at most 200 ms wanted*',
     ])
 
 
