@@ -32,3 +32,8 @@ def test_links_between_documents_lead_somewhere() -> None:
     for page in PAGES:
         for link in re.findall(r'\]\(([^)#:]+)\)', page.read_text()):
             assert (page.parent / link).exists(), f'{page.name} links to {link}'
+
+
+@pytest.mark.parametrize('spec', sorted((ROOT / 'config').glob('*.qa.yaml')), ids=lambda p: p.name)
+def test_a_shipped_spec_is_valid(spec: Path) -> None:
+    assert load_spec(spec).spec.name

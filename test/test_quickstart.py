@@ -32,7 +32,7 @@ RED = {
     'slow_scan': ('topics./scan.rate.min',),
     'fast_scan': ('topics./scan.rate.max',),
     'stalled_scan': ('topics./scan.gap.max',),
-    'jittery_scan': ('topics./scan.jitter.p80',),
+    'jittery_scan': ('topics./scan.jitter.p60',),
     'stale_scan': ('topics./scan.age.p80',),
     'stuck_stamp_scan': ('topics./scan.stamps',),
     'wrong_frame_scan': ('topics./scan.frame_id',),

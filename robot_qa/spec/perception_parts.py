@@ -61,10 +61,12 @@ def or_words(*words: str) -> Callable[[dict[str, Any]], None]:
 
 def _widen(schema: dict[str, Any], other: dict[str, Any]) -> None:
     """Let a schema admit another form; what is said about the value stays outside of both."""
-    said = {key: schema.pop(key) for key in ('description', 'default') if key in schema}
+    said: dict[str, Any] = {
+        key: schema.pop(key) for key in ('description', 'default') if key in schema}
     form = dict(schema)
     schema.clear()
-    schema.update(said, anyOf=[other, form])
+    schema.update(said)
+    schema['anyOf'] = [other, form]
 
 
 def one_or_several(value: Any) -> Any:
