@@ -32,7 +32,7 @@ topics:
   /cmd_vel: {basis: arrival, gap: {max: 400 ms}}       # wall time: 0.8 s of the simulation
   /scan: {fields: {ranges: {min: 1.0}}}                # no wall is that near
   /ground_truth/poses: {expect_count: {min: 1}}
-  /ticks: {type: std_msgs/msg/Header, expect_count: {min: 85, max: 101}}
+  /ticks: {type: std_msgs/msg/Header, expect_count: {min: 17, max: 21}}
   /stamped: {type: geometry_msgs/msg/PointStamped, stamps: increasing}
   /imu: {type: sensor_msgs/msg/Imu, frame_id: imu_link, stamps: increasing}
 nodes:
@@ -54,9 +54,9 @@ scenario:
     spawn: {name: loose, model: worlds/models/crate_small, pose: {xyz: [50, 0, 900]}}
   - {name: kicked, after: high, delay: 1 s, push: {name: loose, impulse: [16, -8, 0]}}
   - {name: ticks, at: 1 s, for: 2 s,
-     publish: {topic: /ticks, type: std_msgs/msg/Header, rate: 50 Hz}}
+     publish: {topic: /ticks, type: std_msgs/msg/Header, rate: 10 Hz}}
   - {name: stamped, at: 1 s, for: 2 s,
-     publish: {topic: /stamped, type: geometry_msgs/msg/PointStamped, rate: 50 Hz}}
+     publish: {topic: /stamped, type: geometry_msgs/msg/PointStamped, rate: 10 Hz}}
   - {name: under_way, when: {/odom: pose.pose.position.x > 0.2},
      call: {service: /patrol/status, type: std_srvs/srv/Trigger}}
   - {name: arrived, when: {/odom: pose.pose.position.x > 15},
@@ -144,9 +144,9 @@ def test_a_rate_goes_by_simulated_time(report: dict[str, Any]) -> None:
     assert verdicts(report)['topics./ticks.expect_count.min'] == 'PASS'
     assert verdicts(report)['topics./ticks.expect_count.max'] == 'PASS'
     stamps = np.array([seconds(one.header.stamp) for one in recorded(report, '/stamped')])
-    assert 85 <= len(stamps) <= 101
-    assert np.median(np.diff(stamps)) == pytest.approx(0.02, abs=1e-6)
-    assert stamps[-1] - stamps[0] == pytest.approx(2.0, abs=0.1)
+    assert 17 <= len(stamps) <= 21
+    assert np.median(np.diff(stamps)) == pytest.approx(0.1, abs=1e-6)
+    assert stamps[-1] - stamps[0] == pytest.approx(2.0, abs=0.21)
 
 
 def test_a_fault_is_at_the_end_that_was_named(report: dict[str, Any]) -> None:

@@ -67,7 +67,7 @@ def test_what_never_came_does_not_pass(sound: Robot) -> None:
 def test_a_scenario_is_played_while_monitors_watch(sound: Robot) -> None:
     scan = sound.monitor('/scan', over='500 ms')
     sound.scenario([{'at': '100 ms', 'for': '900 ms', **STALE}], '1500 ms')
-    with pytest.raises(ExpectationError, match=r'age.max: 4[0-9.]+ ms, at most 300 ms wanted'):
+    with pytest.raises(ExpectationError, match=r'age.max: [0-9.]+ ms, at most 300 ms wanted'):
         scan.age(max='300 ms')
     scan.restart()
     scan.age(p50='300 ms')
