@@ -34,8 +34,9 @@ MOST_FIELDS = 12
 QUANTILE = 'p80'
 LEAST_RATE, MOST_RATE = '0.000001 Hz', '1000000000 Hz'
 ODD_NAMES = ('covariance', 'header.')
-# A quantity that wanders gets more room than one that stays where it is.
-WANDERING = ('position', 'translation', 'latitude', 'longitude', 'altitude')
+# Where something is depends on where it was told to go: it may be elsewhere, within this room.
+ELSEWHERE_M = 100.0
+PLACES = ('position', 'translation', 'latitude', 'longitude', 'altitude')
 
 
 @dataclass
@@ -268,12 +269,12 @@ def _field_lines(leaf: Leaf) -> Iterator[str]:
     elif leaf.high >= leaf.low:
         if not leaf.nan:
             parts.append('finite: or_inf' if leaf.infinite else 'finite: true')
-        spans = 5 if any(word in leaf.path for word in WANDERING) else 1
         size = max(abs(leaf.low), abs(leaf.high))
-        room = spans * max(leaf.high - leaf.low, 0.1 * size, 1e-3)
+        room, words = max(leaf.high - leaf.low, 0.1 * size, 1e-3), 'one span more on each side'
+        if any(word in leaf.path for word in PLACES):
+            room, words = max(ELSEWHERE_M, 5 * room), 'it may go elsewhere'
         parts += [f'min: {_short(leaf.low - room)}', f'max: {_short(leaf.high + room)}']
-        seen = (f'   # seen: {_short(leaf.low)} to {_short(leaf.high)}; '
-                f'{"five spans" if spans == 5 else "one span"} more on each side')
+        seen = f'   # seen: {_short(leaf.low)} to {_short(leaf.high)}; {words}'
     elif 0 < len(leaf.values) <= MOST_VALUES and '' not in leaf.values:
         values = sorted(leaf.values)
         shown = [_quoted(value) for value in values]

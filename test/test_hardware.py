@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from robot_qa.errors import SpecError
-from robot_qa.spec.hardware import acts_on_hardware
+from robot_qa.spec.hardware import acts_on_hardware, moved_hardware
 from robot_qa.spec.loader import load_spec
 
 HEAD = 'robot_qa: 1\nname: bench\nduration: 6 s\n'
@@ -74,6 +74,21 @@ def test_goals_of_checks_need_a_word_too(tmp_path: Path) -> None:
     assert acts_on_hardware(load_spec(path).spec) == ['goals to /dock']
 
 
+def test_what_has_to_be_stopped_if_the_run_dies(tmp_path: Path) -> None:
+    path = tmp_path / 'x.qa.yaml'
+    text = (
+        f'{HEAD}{LIMITS}{DRIVE}- {{at: 1 s, goal: {{action: /lift, type: my_msgs/action/Lift}}}}\n'
+        '- {at: 1 s, publish: {topic: /lamp, type: std_msgs/msg/Bool, message: {data: true}}}\n'
+        'actions:\n  /dock: {type: my_msgs/action/Dock, goal: {}, accepted: true}\n'
+        '  /lift: {type: my_msgs/action/Lift, goal: {}, accepted: true}\n'
+        '  /watched: {type: my_msgs/action/Dock, available: {within: 1 s}}\n')
+    path.write_text(f'{text}allow: [publish, goal]\n')
+    assert moved_hardware(load_spec(path).spec) == (
+        {'/cmd_vel': 'geometry_msgs/msg/Twist'}, ['/lift', '/dock'])
+    path.write_text(text + PLACE)
+    assert moved_hardware(load_spec(path).spec) == ({}, []), 'what the run starts is its own'
+
+
 @pytest.fixture
 def robot(tmp_path: Path) -> Iterator[SimpleNamespace]:
     """A robot that runs already: it takes commands, and its odometry comes at 50 Hz."""
@@ -104,15 +119,17 @@ def robot(tmp_path: Path) -> Iterator[SimpleNamespace]:
         context.try_shutdown()
 
 
-def start(robot: SimpleNamespace, *words: str) -> subprocess.Popen[str]:
+def start(
+    robot: SimpleNamespace, *words: str, text: str = f'allow: [publish]\n{LIMITS}{DRIVE}',
+) -> subprocess.Popen[str]:
     path = robot.folder / 'x.qa.yaml'
-    path.write_text(HEAD + CHECK + 'allow: [publish]\n' + LIMITS + DRIVE)
+    path.write_text(HEAD + CHECK + text)
     return subprocess.Popen(
         [sys.executable, '-m', 'robot_qa.cli', 'run', str(path), '--quiet', '--out',
          str(robot.folder / 'out'), *words], env=robot.env, text=True, stderr=subprocess.PIPE)
 
 
-def spin_until(robot: SimpleNamespace, done: Callable[[], bool], within_s: float = 40.0) -> bool:
+def spin_until(robot: SimpleNamespace, done: Callable[[], bool], within_s: float = 90.0) -> bool:
     deadline = time.monotonic() + within_s
     while not done() and time.monotonic() < deadline:
         robot.executor.spin_once(timeout_sec=0.05)
@@ -156,5 +173,38 @@ def test_the_robot_stands_still_when_the_run_dies(
     # Those of a killed run stay in the graph until their lease ends.
     left = 1 if how is signal.SIGKILL else 0
     assert spin_until(robot, lambda: robot.node.count_publishers('/cmd_vel') <= left)
-    run.communicate(timeout=40)
+    run.communicate(timeout=90)
     assert speeds(robot)[-1] == 0.0
+
+
+GOAL = 'type: tf2_msgs/action/LookupTransform'
+
+
+@pytest.mark.live
+@pytest.mark.parametrize('text', [
+    f'actions: {{/drive: {{{GOAL}, goal: {{}}, accepted: true}}}}\n',
+    f'scenario:\n- {{at: 0 s, goal: {{action: /drive, {GOAL}}}}}\n',
+], ids=['of a check', 'of a step'])
+def test_a_goal_is_cancelled_when_the_run_is_killed(robot: SimpleNamespace, text: str) -> None:
+    tf2_action = pytest.importorskip('tf2_msgs.action')
+    from rclpy.action import ActionServer, CancelResponse
+
+    under_way, cancelled = [], []
+
+    def cancel(goal: Any) -> CancelResponse:
+        cancelled.append(goal)
+        return CancelResponse.ACCEPT
+
+    server = ActionServer(
+        robot.node, tf2_action.LookupTransform, '/drive', execute_callback=lambda goal: None,
+        handle_accepted_callback=under_way.append, cancel_callback=cancel)
+    try:
+        run = start(robot, '--armed', text=f'allow: [goal]\n{text}')
+        assert spin_until(robot, lambda: len(under_way) == 1)
+        assert not cancelled
+        run.kill()
+        run.communicate()
+        assert spin_until(robot, lambda: bool(cancelled))
+        assert bytes(cancelled[0].goal_id.uuid) == bytes(under_way[0].goal_id.uuid)
+    finally:
+        server.destroy()

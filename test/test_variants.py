@@ -23,8 +23,8 @@ system:
   simulator: {backend: embedded, world: warehouse.sdf}
   ready: {timeout: 60 s, topics: [/scan, /odom]}
 topics:
-  /scan: {rate: {min: 5 Hz, window: 2 s}, frame_id: %s, fields: {ranges: {finite: or_inf}}}
-  /odom: {rate: {min: 20 Hz, window: 1 s}, stamps: increasing}
+  /scan: {rate: {min: 2 Hz, window: 2 s}, frame_id: %s, fields: {ranges: {finite: or_inf}}}
+  /odom: {rate: {min: 5 Hz, window: 2 s}, stamps: increasing}
 """
 
 
