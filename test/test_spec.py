@@ -15,7 +15,9 @@ from pydantic import ValidationError
 from robot_qa.errors import SpecError
 from robot_qa.spec.loader import MAX_BYTES, LoadedSpec, load_spec
 from robot_qa.spec.marks import compose
-from robot_qa.spec.model import Jitter, Rate, TestSpec, Topic, declared_checks, json_schema
+from robot_qa.spec.model import TestSpec, declared_checks, json_schema
+from robot_qa.spec.timing import Jitter, Rate
+from robot_qa.spec.topics import Topic
 
 HERE = Path(__file__).parent
 QUICKSTART = HERE.parent / 'config' / 'quickstart.qa.yaml'
