@@ -18,7 +18,7 @@ from robot_qa.monitors.base import (
 from robot_qa.monitors.stamps import HeaderStamps
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.spec.fields import CountLimits
-from robot_qa.spec.model import Loss
+from robot_qa.spec.topics import Loss
 from robot_qa.timebase import NS_PER_S
 
 NO_SEQUENCE = 'the samples carry no sequence numbers per publisher, so losses cannot be counted'

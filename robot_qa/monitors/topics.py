@@ -7,7 +7,8 @@ from robot_qa.monitors.counting import CountMonitor, LossMonitor, StampsMonitor
 from robot_qa.monitors.latency import AgeMonitor, TransportMonitor
 from robot_qa.monitors.timing import GapMonitor, JitterMonitor, RateMonitor
 from robot_qa.monitors.validity import FieldMonitor, field_judges, frame_judge
-from robot_qa.spec.model import TestSpec, Topic
+from robot_qa.spec.model import TestSpec
+from robot_qa.spec.topics import Topic
 
 
 def timing_monitors(spec: TestSpec, context: Context) -> list[Monitor]:
