@@ -76,10 +76,11 @@ setup(
         'console_scripts': [
             'robot_qa = robot_qa.cli:console',
             # ros2 run robot_qa ...
-            'simulator = robot_qa.embedded.node:console',
+            'simulator = robot_qa.embedded.program:console',
             'monitor = robot_qa.integration.nodes:monitor',
             'scenario = robot_qa.integration.nodes:scenario',
             'relay = robot_qa.scenario.relay:console',
+            'timekeeper = robot_qa.probes.time_service:console',
             'detector = robot_qa.examples.detector:console',
         ],
         'pytest11': ['robot_qa = robot_qa.integration.pytest_plugin'],

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import robot_qa
 from robot_qa.checks import CheckResult, fold
+from robot_qa.monitors.clocks import Clocks
 from robot_qa.probes.batch import Observation
-from robot_qa.report.model import Event, MonitorPart, Report, check_part
+from robot_qa.report.model import Event, MonitorPart, Report, check_part, clock_parts
 from robot_qa.report.writers import write_atomically, write_report
 from robot_qa.spec.loader import LoadedSpec
 from robot_qa.timebase import NS_PER_S
@@ -32,7 +33,8 @@ class RunFolder:
         # What an earlier run left in the same folder must not pass for this one's.
         for stale in ('report.json', 'junit.xml', 'timeline.jsonl', 'recording.mcap'):
             (out / stale).unlink(missing_ok=True)
-        write_atomically(out / 'spec.qa.yaml', loaded.text)
+        # Not *.qa.yaml: pytest would collect it, and nobody wants to run it again.
+        write_atomically(out / 'spec.yaml', loaded.text)
         self._timeline: list[Event] = []
         self._events = out / 'timeline.jsonl'
         self._events.touch()
@@ -46,7 +48,7 @@ class RunFolder:
 
     def write(
         self, *, started: str, results: list[CheckResult], seen: Observation, messages: int,
-        cost: Cost, environment: dict[str, str],
+        cost: Cost, clocks: Clocks, environment: dict[str, str],
     ) -> Report:
         """Write ``report.json`` and ``junit.xml``; return the report."""
         spec = self._loaded.spec
@@ -63,6 +65,7 @@ class RunFolder:
                 overruns=seen.overruns,
                 notes={topic: notes for topic, notes in seen.notes.items() if notes},
             ),
+            clocks=clock_parts(clocks),
             timeline=self._timeline,
             checks=[check_part(result) for result in results],
         )

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -24,9 +25,10 @@ HOUSE = [
 GUESTS = {
     'rclpy': {
         'probes.live', 'probes.qos', 'probes.graph', 'probes.nodes', 'probes.caller',
-        'probes.goals', 'probes.clock', 'scenario.graph_actor', 'scenario.stage',
-        'scenario.fault_actor', 'scenario.relay', 'scenario.deadman', 'scenario.goal_actor',
-        'scenario.node_processes', 'scenario.publish_actor',
+        'probes.goals', 'probes.clock', 'probes.host_clocks', 'probes.time_service',
+        'scenario.graph_actor', 'scenario.stage',
+        'scenario.fault_actor', 'scenario.relay', 'scenario.relay_node', 'scenario.deadman',
+        'scenario.goal_actor', 'scenario.node_processes', 'scenario.publish_actor',
         'simulators.asking', 'simulators.standard', 'embedded.node', 'embedded.devices',
         'embedded.services', 'embedded.settings', 'embedded.camera_topics', 'embedded.outlets',
         'instrument', 'integration', 'examples',
@@ -95,6 +97,13 @@ def test_guests_stay_in_their_rooms(module: str) -> None:
             assert any(module == one or module.startswith(f'{one}.') for one in allowed), (
                 f'{module} imports {name}'
             )
+
+
+def test_what_messages_we_import_rosdep_installs() -> None:
+    named = {one.text for one in ElementTree.parse(ROOT / 'package.xml').iter('exec_depend')}
+    imported = {name.split('.')[0] for path in modules().values() for name in imports(path)}
+    interfaces = {name for name in imported if name.endswith(('_msgs', '_srvs', '_interfaces'))}
+    assert interfaces and interfaces <= named, interfaces - named
 
 
 def test_everything_else_imports_where_ros_was_never_installed() -> None:

@@ -2,14 +2,17 @@
 
 What arrives before it was sent says that two clocks disagree, by an amount that nobody knows: then
 no other latency between them can be trusted either, and none is judged, but by a ``min``, which
-is about just that. They are kept, counted and shown.
+is about just that. They are kept, counted and shown. A clock that is behind shows in no sample:
+where the publisher's host told its time, `robot_qa.monitors.clocks` judges by it.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from robot_qa.monitors import clocks
 from robot_qa.monitors.base import Context, Measurement, missing
+from robot_qa.monitors.clocks import Clocks, judged_despite
 from robot_qa.monitors.samples import QuantileLimits, Samples, quantile_checks
 from robot_qa.monitors.stamps import NO_SOURCE_TIME, HeaderStamps
 from robot_qa.probes.batch import Batch, Int64s, Observation
@@ -27,7 +30,8 @@ class AgeMonitor:
     """
 
     def __init__(self, topic: str, age: QuantileLimits, context: Context) -> None:
-        self.topics = (topic,)
+        self.topics = (topic, clocks.JOURNAL) if context.clock is None else (topic,)
+        self._clocks = Clocks()
         self.checks, self._quantiles = quantile_checks(f'topics.{topic}.age', topic, age)
         self._context = context
         self._header = HeaderStamps(context)
@@ -37,7 +41,10 @@ class AgeMonitor:
         self._early = 0
 
     def update(self, batch: Batch) -> None:
-        """Take the ages of the batch."""
+        """Take the ages of the batch, or what the journal says of clocks."""
+        if batch.topic == clocks.JOURNAL:
+            self._clocks.update(batch)
+            return
         self._messages += len(batch)
         stamps, rows = self._header.read(batch)
         received = batch.received_ns[rows]
@@ -67,23 +74,29 @@ class AgeMonitor:
         measured = self._samples.measure(self.checks, self._quantiles, self._context.confidence)
         if self._context.clock is not None:
             return measured  # below zero by less than a tick: the message was faster than that
-        return [_trusted(one, self._samples, 'stamp it') for one in measured]
+        return [
+            _trusted(one, self._samples, 'stamp it', self._clocks, self.topics[0])
+            for one in measured
+        ]
 
 
 class TransportMonitor:
     """Reception minus sending: both system clocks, of our host and of the publisher's."""
 
     def __init__(self, topic: str, transport: QuantileLimits, context: Context) -> None:
-        self.topics = (topic,)
+        self.topics = (topic, clocks.JOURNAL)
         name = f'topics.{topic}.transport'
         self.checks, self._quantiles = quantile_checks(name, topic, transport)
         self._confidence = context.confidence
         self._samples = Samples()
         self._lacking = ''
+        self._clocks = Clocks()
 
     def update(self, batch: Batch) -> None:
-        """Take the transport times of the batch."""
-        if batch.source_ns is None:
+        """Take the transport times of the batch, or what the journal says of clocks."""
+        if batch.topic == clocks.JOURNAL:
+            self._clocks.update(batch)
+        elif batch.source_ns is None:
             self._lacking = NO_SOURCE_TIME
         else:
             self._samples.extend(batch.received_ns - batch.source_ns, batch.received_ns)
@@ -93,17 +106,24 @@ class TransportMonitor:
         if not len(self._samples):
             return [missing(check, 0, self._lacking) for check in self.checks]
         measured = self._samples.measure(self.checks, self._quantiles, self._confidence)
-        return [_trusted(one, self._samples, 'send it') for one in measured]
+        return [
+            _trusted(one, self._samples, 'send it', self._clocks, self.topics[0])
+            for one in measured
+        ]
 
 
-def _trusted(measured: Measurement, samples: Samples, deed: str) -> Measurement:
+def _trusted(
+    measured: Measurement, samples: Samples, deed: str, told: Clocks, topic: str
+) -> Measurement:
     """Return a measurement, or where clocks disagree one without a value that says so."""
+    doubt = told.here(topic)
     least = int(samples.values.min())
-    limit = measured.check.limit
-    if least >= 0 or limit.side == 'min':
-        return measured
+    if least >= 0 or measured.check.limit.side == 'min':
+        return judged_despite(measured, doubt)
     count = int((samples.values < 0).sum())
-    return replace(measured, value=None, low=None, high=None, violations=0, reason=(
+    found = (
         f'{count} of {len(samples)} messages arrived before their publisher says to {deed}, by up '
         f'to {format_ns(-least)}: its clock and that of this host disagree'
-    ))
+    )
+    return replace(measured, value=None, low=None, high=None, violations=0,
+                   reason=clocks.clauses([found, doubt.blame or doubt.note]))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from robot_qa.monitors import clocks
 from robot_qa.monitors.base import (
     Check,
     Context,
@@ -42,20 +43,22 @@ class PathMonitor:
     """Follows the messages of a path by their stamps, and measures each of its legs."""
 
     def __init__(self, name: str, path: Path, context: Context) -> None:
-        self.topics = path.topics
         self._path = path
         on_stamps = path.basis == 'header'
         # Header stamps are simulated where time is.
         self._clock = context.clock if on_stamps or path.clock == 'ros' else None
+        self._clocks = clocks.Clocks()
+        on_hosts = path.basis != 'arrival' and self._clock is None
+        self.topics = (*path.topics, clocks.JOURNAL) if on_hosts else path.topics
         self._first_dated = 1 if on_stamps else 0
-        self._headers = [HeaderStamps(context) for _ in self.topics]
+        self._headers = [HeaderStamps(context) for _ in path.topics]
         self._transits = Transits(path.basis)
         self._patience = path.patience * (1 if self._clock is None else SLOWEST_SIMULATION)
-        self._join = StampJoin(len(self.topics), self._patience + SPARE_NS, self._dated)
-        last, sure = len(self.topics) - 1, context.confidence
+        self._join = StampJoin(len(path.topics), self._patience + SPARE_NS, self._dated)
+        last, sure = len(path.topics) - 1, context.confidence
         self._legs = [Leg(name, (0, last), path, path, sure)]
         for topic, stage in path.stages.items():
-            end = self.topics.index(topic)
+            end = path.topics.index(topic)
             self._legs.append(Leg(f'{name}.stages.{topic}', (end - 1, end), stage, path, sure))
         self._counts = [
             (key, Check(f'{name}.{inner}', path.to, limit, 'outputs'))
@@ -67,10 +70,13 @@ class PathMonitor:
         self.checks += [check for _, check in self._counts]
 
     def update(self, batch: Batch) -> None:
-        """Take the stamps and times of a batch.
+        """Take the stamps and times of a batch, or what the journal says of clocks.
 
         Raises FieldPathError for a type without a header.
         """
+        if batch.topic == clocks.JOURNAL:
+            self._clocks.update(batch)
+            return
         topic = self.topics.index(batch.topic)
         read, rows = self._headers[topic].read(batch)
         # What cannot be read has no stamp; it is an input all the same.
@@ -88,7 +94,8 @@ class PathMonitor:
             return [missing(check, 0, self._transits.lacking) for check in self.checks]
         joined = self._join.joined(self._ticked())
         apart = self._transits.apart() or self._foreign(joined)
-        scene = Scene(joined, seen, self._waited(joined.received, seen), apart)
+        waited = self._waited(joined.received, seen)
+        scene = Scene(joined, seen, waited, apart, self._clocks)
         whole, *stages = (leg.measure(scene) for leg in self._legs)
         extras = self._extras(joined)
         return [

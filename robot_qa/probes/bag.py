@@ -31,7 +31,8 @@ from robot_qa.errors import RecordingError, UnknownTypeError, did_you_mean
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.probes.bag_files import find_files, open_scan
 from robot_qa.probes.batch import Batch, Int64s, Observation, Payloads
-from robot_qa.probes.journal import ENTRY_TYPE
+from robot_qa.probes.journal import ENTRY_TYPE, PREFIX
+from robot_qa.probes.round_trips import JOURNAL_NAME
 from robot_qa.probes.slab import Channel, Scan, Slab, widened
 
 JSON: TypeAlias = bool | int | float | str | list['JSON'] | dict[str, 'JSON'] | None
@@ -163,6 +164,8 @@ class BagProbe:
             raise RecordingError(f'{path} holds no topic that can be read: {reasons}')
         # Service events are a stand-in for the calls of our own runs, and seldom recorded.
         asked = {topic for topic in topics or () if not topic.endswith('/_service_event')}
+        # Only runs that attach to other hosts keep what their clocks say.
+        asked.discard(PREFIX + JOURNAL_NAME)
         for topic in sorted(asked - set(self.types) - set(self._notes)):
             self._note(topic, f'not in the recording{did_you_mean(topic, self.types)}')
 

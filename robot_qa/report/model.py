@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from robot_qa.checks import CheckResult, Verdict
 from robot_qa.monitors.base import Evidence
+from robot_qa.monitors.clocks import Clocks, HostClock, stamped
 
 VerdictName = Literal['PASS', 'FAIL', 'INCONCLUSIVE', 'ERROR']
 
@@ -77,6 +78,31 @@ class MonitorPart(Part):
     notes: dict[str, list[str]] = Field(description='remarks per topic; "" for all')
 
 
+class StampsPart(Part):
+    """A topic whose stamps a host's clock wrote, by one of its nodes."""
+
+    topic: str
+    node: str
+
+
+class ClockPart(Part):
+    """The clock of one host, and what was stamped by it."""
+
+    host: str | None = Field(description='its name; null for one that did not tell its time')
+    key: str | None = Field(
+        description='what the endpoints on a host have in common; null where that is not known')
+    node: str | None = Field(description='the node that told the time')
+    ours: bool = Field(description='whether it is the host of the monitor')
+    low_ns: int | None = Field(
+        description='lower bound on its clock less ours over the run; null if not compared')
+    high_ns: int | None = Field(description='upper bound, as low_ns')
+    stepped: bool = Field(description='whether no single offset fits all round trips')
+    round_trips: int
+    best_round_trip_ns: int | None
+    summary: str = Field(description='how far it is off, in words')
+    stamps: list[StampsPart]
+
+
 class Event(Part):
     """Something that happened at a time: an entry of the timeline."""
 
@@ -97,6 +123,8 @@ class Report(Part):
     confidence: float
     environment: dict[str, str]
     monitor: MonitorPart
+    clocks: list[ClockPart] = Field(default_factory=list, description=(
+        'the hosts whose clocks the stamps are from; empty where no latency depends on them'))
     timeline: list[Event]
     checks: list[CheckPart]
 
@@ -119,6 +147,40 @@ def check_part(result: CheckResult) -> CheckPart:
         decided_s=result.decided_s, measured=measured, limit=limit, source=result.source,
         evidence=[_evidence_part(one) for one in result.evidence],
     )
+
+
+def clock_parts(clocks: Clocks) -> list[ClockPart]:
+    """Put what is known of hosts' clocks into the report's form; ours first."""
+    stamps: dict[str | None, list[StampsPart]] = {}
+    for key, topic, node in stamped(clocks):
+        stamps.setdefault(key, []).append(StampsPart(topic=topic, node=node))
+    told = [_told_part(one, clocks, stamps.get(one.key, []))
+            for _, one in sorted(clocks.hosts.items(), key=str)]
+    silent = [_silent_part(key, clocks, found) for key, found in stamps.items()
+              if not clocks.of_key(key)]
+    return sorted([*told, *silent], key=lambda part: not part.ours)
+
+
+def _told_part(one: HostClock, clocks: Clocks, stamps: list[StampsPart]) -> ClockPart:
+    return ClockPart(
+        host=one.host, key=one.key, node=one.node, ours=_is_ours(one.key, clocks),
+        low_ns=one.low, high_ns=one.high, stepped=one.stepped, round_trips=one.round_trips,
+        best_round_trip_ns=one.best_ns, summary=one.text(), stamps=stamps,
+    )
+
+
+def _silent_part(key: str | None, clocks: Clocks, stamps: list[StampsPart]) -> ClockPart:
+    ours = _is_ours(key, clocks)
+    return ClockPart(
+        host=clocks.host if ours else None, key=key, node=None, ours=ours,
+        low_ns=0 if ours else None, high_ns=0 if ours else None, stepped=False, round_trips=0,
+        best_round_trip_ns=None, stamps=stamps,
+        summary='is that of the monitor' if ours else 'was not compared',
+    )
+
+
+def _is_ours(key: str | None, clocks: Clocks) -> bool:
+    return key is not None and key == clocks.key
 
 
 def verdict_of(report: Report) -> Verdict:

@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from robot_qa.checks import Verdict
-from robot_qa.report.model import CheckPart, Report
+from robot_qa.report.model import CheckPart, ClockPart, Report
 from robot_qa.timebase import NS_PER_S
 
 # XML 1.0 cannot hold these characters, not even escaped.
@@ -120,9 +120,17 @@ def _monitor_lines(report: Report) -> list[str]:
     if lost:
         shown = ', '.join(f'{count} on {topic}' for topic, count in lost.items())
         lines.append(f'[yellow]the monitor itself lost {plain(shown)}[/]')
+    lines += [plain(_clock_line(clock)) for clock in report.clocks
+              if not clock.ours or clock.round_trips]
     for topic, notes in report.monitor.notes.items():
         lines += [plain(f'note: {topic + ": " if topic else ""}{one}') for one in notes]
     return lines
+
+
+def _clock_line(clock: ClockPart) -> str:
+    who = f'{clock.host} ({clock.node})' if clock.host else f'another host ({clock.key})'
+    stamps = ', '.join(f'{one.topic} by {one.node}' for one in clock.stamps)
+    return f'clock: that of {who} {clock.summary}' + (f'; it stamps {stamps}' if stamps else '')
 
 
 def plain(words: str) -> str:
