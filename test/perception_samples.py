@@ -14,6 +14,8 @@ from robot_qa.panel import Panel, clock_first
 from robot_qa.probes.batch import Batch
 from robot_qa.probes.journal import Journal
 from robot_qa.spec.loader import load_spec
+from robot_qa.spec.scenario import Step
+from robot_qa.spec.scenario_played import marks_of
 from samples import MS, START, STORE, TYPES, S, batch, header, observed, serialized, split
 
 FOLDER = Path(__file__).parent.parent / 'interfaces' / 'vision_msgs' / 'msg'
@@ -129,11 +131,15 @@ def stream(
     return batch(sent, payloads, topic, DETECTIONS)
 
 
+LIGHTS = marks_of([Step.model_validate(
+    {'at': '10 s', 'for': '10 s', 'light': {'scale': 0.2}})])
+
+
 def journal(*marks: tuple[float, str, int], simulated: bool = False) -> Batch:
-    """(seconds, event, step)..."""
+    """(seconds, event, step)... of a scenario whose one step dims the light to 0.2."""
     found = Journal('scenario')
     for at, event, step in marks:
-        entry: dict[str, Any] = {'event': event, 'step': step, 'occurrence': 0}
+        entry: dict[str, Any] = {'event': event, **LIGHTS[step], 'occurrence': 0}
         if simulated:
             entry['simulated_ns'] = round(at * S)
         found.write(START + round(at * S), entry)

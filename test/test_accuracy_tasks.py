@@ -97,6 +97,22 @@ def test_tracking(tmp_path: Path) -> None:
     assert 'has no id' in nameless['unmatched.max'].reason
 
 
+@pytest.mark.parametrize('frames,found,true,said', [
+    (3, tracked, walkers, 'found in 3 frames, worth 1 independent ones; 30 are needed'),
+    (FRAMES, lambda frame: [], walkers, 'found in 0 frames'),
+    (FRAMES, lambda frame: [], lambda frame: [], 'there was nothing to track'),
+])
+def test_what_was_not_tracked_has_no_switches_to_count(
+    tmp_path: Path, frames: int, found: Any, true: Any, said: str
+) -> None:
+    block = 'task: tracking\nmetrics: {switches: 0, fragmentations: 0}'
+    told = judged(panel(tmp_path, block), stream(PREDICTED, found, range(frames)),
+                  stream(TRUE, true, range(frames), after=0))
+    for metric in ('switches', 'fragmentations'):
+        one = told[f'metrics.{metric}.max']
+        assert (one.verdict.value, said in one.reason) == ('INCONCLUSIVE', True), one.reason
+
+
 # Odometry and localisation
 
 
@@ -164,6 +180,21 @@ def test_odometry(tmp_path: Path) -> None:
     assert verdicts(run(jump=3.0))['metrics.ate.max'] == 'FAIL'
     # A jump is no drift, but whoever localises has to know where the robot is.
     assert verdicts(run('localisation', noise=0.05))['metrics.rpe.max'] == 'FAIL'
+
+
+def test_a_robot_that_stands_proves_no_odometry(tmp_path: Path) -> None:
+    block = 'task: odometry\nmetrics: {ate: 0.1, rpe: 0.1}\nalike: 0 ms'
+    still = poses(TRUE, POSE, [(0.0, 0.0, 0.0)] * 300)
+    rows = poses(PREDICTED, ODOMETRY, [(0.0, 0.0, 0.0)] * 300)
+    found = judged(panel(tmp_path, block, kind=ODOMETRY), rows, still)
+    for metric in ('ate', 'rpe'):
+        one = found[f'metrics.{metric}.max']
+        assert one.verdict.value == 'INCONCLUSIVE'
+        assert 'no farther than 0 m, less than a section of 1 m' in one.reason
+    # One that says that it moved is wrong all the same.
+    rows = poses(PREDICTED, ODOMETRY, [way(frame) for frame in range(300)])
+    found = judged(panel(tmp_path, block, kind=ODOMETRY), rows, still)
+    assert found['metrics.ate.max'].verdict.value == 'FAIL'
 
 
 def test_sim3_alignment_forgives_the_scale(tmp_path: Path) -> None:
@@ -240,6 +271,23 @@ def test_depth(tmp_path: Path) -> None:
     assert values['log_rmse'] == pytest.approx(wanted.log_rmse)
 
 
+def test_a_depth_of_few_pixels_proves_nothing(tmp_path: Path) -> None:
+    true = images(TRUE, '32FC1', depths())
+    lone = []
+    for one in depths():
+        hidden = np.full_like(one, np.nan)
+        hidden[0, 0] = one[0, 0]
+        lone.append(hidden)
+    block = 'task: depth\nmetrics: {abs_rel: 0.1, delta_1: 90 %}\nalike: 0 ms'
+    found = judged(panel(tmp_path, block, kind=IMAGE), images(PREDICTED, '32FC1', lone), true)
+    for one in (found['metrics.abs_rel.max'], found['metrics.delta_1.min']):
+        assert one.verdict.value == 'INCONCLUSIVE'
+        assert 'only 0.52 % of the pixels' in one.reason
+    block = 'task: depth\nmetrics: {abs_rel: 0.1, coverage: 0.1 %}\nalike: 0 ms'
+    found = judged(panel(tmp_path, block, kind=IMAGE), images(PREDICTED, '32FC1', lone), true)
+    assert found['metrics.abs_rel.max'].verdict.value == 'PASS'
+
+
 SEGMENTATION = ('task: segmentation\nclasses: {"0": floor, "7": crate}\nignore: [255]\n'
                 'metrics: {mean_iou: 80 %, pixel_accuracy: 85 %, mean_dice: 80 %}\n'
                 'slices: {crates: {where: {class: crate}, mean_iou: 80 %}}\nalike: 0 ms')
@@ -301,6 +349,33 @@ def test_classification(tmp_path: Path) -> None:
     assert verdicts(bad)['slices.people.accuracy.min'] == 'FAIL'
     assert 'person taken for barrel' in bad['slices.people.accuracy.min'].evidence[0].text
     assert verdicts(bad)['metrics.recall.min'] == 'FAIL'
+
+
+def test_calibration_and_any_number_of_the_surest_classes(tmp_path: Path) -> None:
+    names = ['crate', 'person', 'barrel', 'pallet']
+    block = ('task: classification\nclasses: [crate, person, barrel, pallet]\n'
+             'metrics: {top_2: 90 %, top_3: 90 %, ece: 15 %}\nalike: 0 ms')
+    rng = np.random.default_rng(3)
+
+    def run(sure: float) -> dict[str, Any]:
+        """Right in 70 % of the frames, the true class third in all others."""
+        true, rows = [], []
+        for _ in range(FRAMES):
+            order = rng.permutation(names).tolist()
+            place = 0 if rng.random() < 0.7 else 2
+            true.append([(order[place], 1.0)])
+            rows.append([(name, sure / (1 + rank)) for rank, name in enumerate(order)])
+        return judged(panel(tmp_path, block, kind=CLASS), classes(PREDICTED, rows),
+                      classes(TRUE, true))
+
+    found = run(0.7)
+    assert verdicts(found)['metrics.ece.max'] == 'PASS'
+    assert verdicts(found)['metrics.top_3.min'] == 'PASS'
+    assert verdicts(found)['metrics.top_2.min'] == 'FAIL'
+    assert verdicts(run(1.0))['metrics.ece.max'] == 'FAIL'
+    percent = run(70.0)['metrics.ece.max']
+    assert percent.verdict.value == 'INCONCLUSIVE'
+    assert 'only scores from 0 to 1' in percent.reason
 
 
 # Detection in space
@@ -437,3 +512,20 @@ def test_fields_of_poses_and_classes(tmp_path: Path) -> None:
               '"results[*].score"}', kind=CLASS),
         classes(PREDICTED, words), classes(TRUE, [one[:1] for one in words]))
     assert set(verdicts(found).values()) == {'PASS'}, {n: r.reason for n, r in found.items()}
+
+
+def test_boxes_in_space_by_the_distance_of_their_centres(tmp_path: Path) -> None:
+    block = ('task: detection_3d\ncentre_distance: 1.5\n'
+             'metrics: {ap: 80 %, map: 40 %, recall: 90 %}')
+
+    def run(shift: float) -> dict[str, Any]:
+        return judged(panel(tmp_path, block, kind=SPACE), boxes_3d(PREDICTED, shift),
+                      boxes_3d(TRUE, 0.0))
+
+    # No overlap at all, and near enough; of 0.5, 1, 2 and 4 m two are kept.
+    near = run(1.2)
+    assert set(verdicts(near).values()) == {'PASS'}, {n: r.reason for n, r in near.items()}
+    assert near['metrics.map.min'].measurement.value == pytest.approx(0.5)
+    far = run(2.5)
+    assert verdicts(far)['metrics.recall.min'] == verdicts(far)['metrics.ap.min'] == 'FAIL'
+    assert 'nearest to it is crate, 2.50 m away' in far['metrics.recall.min'].evidence[0].text

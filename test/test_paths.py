@@ -160,6 +160,11 @@ EVERY_TENTH = all_but(*range(0, 500, 10))
     ('2 %', EVERY_TENTH, 'FAIL'),
     ('2 %', all_but(*range(100, 120)), 'INCONCLUSIVE'),  # 4 % in one burst is one event
     ('2 %', [], 'FAIL'),
+    # An outage is no single event, however long it lasts.
+    ('10 %', [], 'FAIL'),
+    ('50 %', [], 'FAIL'),
+    ('10 %', np.arange(300), 'FAIL'),
+    ('50 %', np.arange(300), 'INCONCLUSIVE'),
 ])
 def test_what_never_came_out_is_missed(limit: str, kept: Any, expected: str) -> None:
     outputs = [] if isinstance(kept, list) else [echo(40 * MS, kept)]

@@ -111,7 +111,11 @@ def test_every_task_has_metrics_types_and_a_monitor() -> None:
     ('slices: {near: {where: {size: smal}, recall: 0.5}}', '"smal" is none of small, medium, '
      'large; did you mean "small"?; or write the area as {min: 1024} in px^2'),
     ('slices: {near: {}}', 'nothing is checked here (valid: map, map_50, map_75, ar, recall, '
-     'precision, f1, ece)'),
+     'precision, f1, ece)'.replace('map_75', 'map_75, ap')),
+    ('task: detection_3d, centre_distance: 2, iou: 0.5, metrics: {ap: 0.5}',
+     'either iou or centre_distance was expected'),
+    ('task: detection_3d, centre_distance: 2, metrics: {map_50: 0.5}',
+     'map_50 is at an IoU; with centre_distance there are map and ap'),
     ('task: odometry, slices: {near: {where: {class: crate}, ate: 1}}',
      'the task odometry has no slices by class'),
     ('score: 0.5', 'no metric is limited here; write metrics: {map: ...}'),

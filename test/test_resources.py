@@ -38,6 +38,7 @@ from robot_qa.probes.resources import ResourceProbe, Tree
 from robot_qa.processes import Processes, ProcessSpec
 from robot_qa.spec.loader import load_spec
 from robot_qa.spec.model import TestSpec, declared_checks
+from robot_qa.spec.resources import Resource
 from samples import MS, START, S, context, observed, split
 
 MIB = 2**20
@@ -205,6 +206,50 @@ def test_growth_is_that_of_one_process_and_not_of_its_restart() -> None:
     found, reason = judged({'rss': {'growth': '1 MiB/min'}}, short)
     assert found == 'INCONCLUSIVE'
     assert '20 samples in the longest of 5 lives' in reason
+
+
+def test_a_trend_of_few_independent_samples_decides_nothing() -> None:
+    wanders = np.cumsum(noisy(40, seed=4)) * 50_000
+    told = [{'rss': int(100 * MIB + value), 'life': 1} for value in wanders]
+    found, reason = judged({'rss': {'growth': '1 GiB/min'}}, told)
+    assert found == 'INCONCLUSIVE'
+    assert 'more would decide' in reason
+    longer = np.cumsum(noisy(1200, seed=4)) * 50_000
+    told = [{'rss': int(1000 * MIB + value), 'life': 1} for value in longer]
+    assert judged({'rss': {'growth': '1 GiB/min'}}, told)[0] == 'PASS'
+
+
+GONE = {'absent': 'no process of it is alive'}
+
+
+def test_a_process_that_dies_is_not_judged_by_the_time_before() -> None:
+    lives = [{'rss': 100 * MIB, 'cpu': 0.1, 'life': 1}] * 100
+    limits = {'rss': {'max': '1 GiB'}, 'cpu': {'p50': '50 %'}}
+    seen = observed(60.0)
+    found = verdicts(spec_of({'it': limits}), [journal([*lives, GONE])], seen)
+    assert {one for one, _ in found.values()} == {'INCONCLUSIVE'}
+    assert all('gone for 40 s of 60 s, the first time after 20 s' in why
+               for _, why in found.values())
+    # A short restart leaves enough, and is said.
+    back = [*lives, GONE, {'rss': 100 * MIB, 'cpu': 0.1, 'life': 2}]
+    found = verdicts(spec_of({'it': limits}), [journal(back)], observed(21.0))
+    assert {one for one, _ in found.values()} == {'PASS'}
+    assert all('gone for 200 ms' in why for _, why in found.values())
+    # What it broke before it died is broken.
+    over = {'rss': {'max': '1 MiB'}, 'cpu': {'p50': '5 %'}}
+    found = verdicts(spec_of({'it': over}), [journal([*lives, GONE])], seen)
+    assert {one for one, _ in found.values()} == {'FAIL'}
+
+
+def test_a_process_that_may_exit_is_judged_while_it_lives() -> None:
+    spec = TestSpec.model_validate({
+        'robot_qa': 1, 'name': 'x', 'duration': '60 s',
+        'system': {'processes': [{'name': 'it', 'command': ['true'], 'may_exit': True}]},
+        'resources': {'it': {'rss': {'max': '1 GiB'}}}})
+    told = [*[{'rss': 100 * MIB, 'life': 1}] * 100, GONE]
+    found, reason = verdicts(spec, [journal(told)])['it.rss.max']
+    assert found == 'PASS'
+    assert 'gone for 40 s' in reason
 
 
 def test_descriptors_that_leak_grow_too() -> None:
@@ -717,6 +762,15 @@ def test_a_process_that_runs_already_is_found_by_its_command() -> None:
             child.kill()
         found.kill()
         found.wait()
+
+
+def test_a_process_that_nobody_finds_is_named() -> None:
+    probe = ResourceProbe({'ghost': Resource.model_validate(
+        {'match': 'no_such_robot_process', 'rss': {'max': '1 GiB'}})})
+    probe.begin()
+    ((_, entry),) = [one for batch in probe.drain() for one in entries(batch)]
+    assert entry == {
+        'absent': 'there is no process whose command contains "no_such_robot_process"'}
 
 
 def test_a_sample_costs_little(started: Processes) -> None:

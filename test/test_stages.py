@@ -135,6 +135,16 @@ def test_drops_are_counted_over_restarts_and_from_the_first_message_on() -> None
     assert judged({'dropped': 0}, apart, publisher=[0, 1, 0, 1])[0] == 'FAIL'
 
 
+def test_a_node_that_tells_no_drops_is_not_one_without_any() -> None:
+    found, reason = judged({'dropped': 0}, inputs(20, dropped=None))
+    assert (found, reason) == ('INCONCLUSIVE', 'no message of /detector has "dropped"')
+    # Nor is one beside another that tells.
+    both = [*inputs(1, first=9), *inputs(1, first=9, dropped=None)]
+    assert judged({'dropped': 0}, both, publisher=[0, 1])[0] == 'INCONCLUSIVE'
+    # What an input leaves out that failed, others tell.
+    assert judged({'dropped': 0}, both, publisher=[0, 0])[0] == 'PASS'
+
+
 def test_inputs_that_failed_are_counted_and_their_times_are_not() -> None:
     spent = {'input': 3, 'total': 5 * S, 'stage.inference': 5 * S, 'dropped': 0}
     bad = told(spent, 2, 'ValueError: x')
@@ -171,6 +181,9 @@ def test_nothing_never_passes() -> None:
 @pytest.mark.parametrize('payload,text', [
     (told({'total': 1}), 'there is no "input"'),
     (told({'input': 2, 'total': '1.5 ms'}), '"total" is "1.5 ms", not a whole number'),
+    (told({'input': 2, 'stage.inference': -5}), '"stage.inference" is -5, below zero'),
+    (told({'input': 2, 'total': -5}), '"total" is -5, below zero'),
+    (told({'input': 2, 'dropped': -1}), '"dropped" is -1, below zero'),
     (told({'input': 2}, statuses=2), '2 statuses instead of one'),
     (told({'input': 2}, statuses=0), '0 statuses instead of one'),
     (b'\x00\x01\x00\x00\x01', ''),
@@ -243,6 +256,7 @@ def test_the_example_for_other_languages_keeps_the_convention(tmp_path: Path) ->
     assert only.count == 28, 'neither the cold start nor the one that failed'
     assert judged({'failed': {'max': 1}}, payloads)[0] == 'PASS'
     assert judged({'queueing': {'max': '1 s'}}, payloads)[0] == 'INCONCLUSIVE'
+    assert judged({'dropped': 0}, payloads)[0] == 'PASS'
 
 
 NODE = """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,8 +36,9 @@ from robot_qa.monitors.pairing import (
     Pair,
     Sample,
     Side,
-    pairing_of,
+    received_within,
 )
+from robot_qa.monitors.pairing_rules import pairing_of
 from robot_qa.monitors.scenario_slices import JOURNAL, ScenarioSlices
 from robot_qa.monitors.stamps import HeaderStamps
 from robot_qa.probes.batch import Batch, Int64s, Observation
@@ -56,6 +59,9 @@ TASKS: dict[str, TaskFactory] = {
     'classification': ClassificationTask,
     'segmentation': SegmentationTask,
 }
+AT_THE_ENDS = 'no true message came but at the ends of the run'
+UNANSWERED = ('true messages without a prediction; where that is by design, "unanswered" allows '
+              'for more')
 # What waits for its counterpart may take so much memory.
 MOST_BYTES = 256 * 2**20
 
@@ -86,8 +92,8 @@ class AccuracyMonitor:
                 (spec.predictions, spec.fields), (spec.truth, spec.truth_fields))
         }
         self._received = [0, 0]
-        self._malformed = 0
-        self._invalid = 0
+        # When predictions were received that cannot be decoded, or that cannot be evaluated.
+        self._malformed, self._invalid = array('q'), array('q')
         self._invalid_evidence: list[Evidence] = []
         self._task: Task | None = None
         # Of each evaluated frame: the prediction's header stamp, and when it was received.
@@ -104,8 +110,8 @@ class AccuracyMonitor:
         stamps, rows = self._stamps[batch.topic].read(batch)
         if side == PREDICTION and len(rows) < len(batch):
             for row in np.setdiff1d(np.arange(len(batch)), rows).tolist():
-                self._malformed += 1
-                self._refuse(0, int(batch.received_ns[row]), 'the message is malformed')
+                self._malformed.append(int(batch.received_ns[row]))
+                self._refuse(0, self._malformed[-1], 'the message is malformed')
         largest = int(batch.payloads.lengths.max(initial=1))
         self._pairing.most_waiting = min(self._pairing.most_waiting, 1 + MOST_BYTES // largest)
         kept: list[tuple[int, int]] = []
@@ -139,7 +145,7 @@ class AccuracyMonitor:
         kept.append((pair.prediction.stamp_ns, pair.prediction.received_ns))
 
     def _refuse(self, stamp: int, received: int, why: str) -> None:
-        self._invalid += 1
+        self._invalid.append(received)
         if len(self._invalid_evidence) < EVIDENCE_KEPT:
             text = f'frame {_seconds(stamp)} cannot be evaluated: {why}'
             self._invalid_evidence.append(Evidence(received, None, text))
@@ -173,7 +179,7 @@ class AccuracyMonitor:
         else:
             scores = Scores(self, bounded)
             metrics = [scores.measurement(one) for one in self._wanted]
-        return [*metrics, *(self._share(check, lacking) for check in self._shares)]
+        return [*metrics, *(self._share(check, lacking, seen) for check in self._shares)]
 
     def _count(self) -> int:
         return len(self._frame_stamps)
@@ -194,9 +200,9 @@ class AccuracyMonitor:
         return (f'none of {self._received[PREDICTION]} predictions and '
                 f'{self._received[TRUTH]} true messages belong together by their header stamps')
 
-    def _share(self, check: Check, lacking: str | None) -> Measurement:
+    def _share(self, check: Check, lacking: str | None, seen: Observation) -> Measurement:
         """Return a share of messages; it is counted, so it needs no bounds."""
-        unpaired = self._pairing.unpaired()
+        unpaired = self._pairing.unpaired(seen.start_ns, seen.end_ns)
         if check.name.endswith('.left_out.max'):
             left = self._task.left_out if self._task else 0
             last = self.last_received_ns
@@ -204,19 +210,26 @@ class AccuracyMonitor:
             return _counted(check, left, self._count() + left, lacking or '', told)
         if check.name.endswith('.unanswered.max'):
             total = unpaired.truths + unpaired.paired_truths
-            if not self._received[PREDICTION] and self._received[TRUTH]:
-                unanswered = total = self._received[TRUTH]
-            else:
-                unanswered = unpaired.truths
-            return _counted(check, unanswered, total, lacking or 'no true message came')
-        total = unpaired.predictions + unpaired.pairs + self._malformed
-        found = [
+            measured = _counted(check, unpaired.truths, total, lacking or AT_THE_ENDS,
+                                self._alone(TRUTH, seen))
+            by_us = 'unanswered' not in self._spec.model_fields_set
+            return replace(measured, reason=UNANSWERED if by_us and measured.violations else
+                           measured.reason)
+        inner = self._pairing.inner(seen.start_ns, seen.end_ns)
+        malformed, invalid = (
+            received_within(one, inner) for one in (self._malformed, self._invalid))
+        total = unpaired.predictions + unpaired.pairs + malformed
+        told = [*self._invalid_evidence, *self._alone(PREDICTION, seen)][:EVIDENCE_KEPT]
+        return _counted(check, unpaired.predictions + invalid, total, lacking or (
+            'no prediction came but at the ends of the run'), told)
+
+    def _alone(self, side: Side, seen: Observation) -> list[Evidence]:
+        """Return the first messages of a side without a counterpart."""
+        return [
             Evidence(received, None, f'frame {_seconds(stamp)}: {why}')
-            for stamp, received, why in self._pairing.first_lonely()
+            for stamp, received, why in self._pairing.first_lonely(
+                side, seen.start_ns, seen.end_ns)
         ]
-        told = [*self._invalid_evidence, *found][:EVIDENCE_KEPT]
-        return _counted(check, unpaired.predictions + self._invalid, total, lacking or (
-            'no prediction came'), told)
 
     def chosen(self, name: str | None) -> Bools:
         """Return which frames belong to a slice; (frames,)."""
@@ -256,7 +269,7 @@ class AccuracyMonitor:
         return tuple(
             Evidence(int(received[one.frame]), one.value,
                      f'frame {_seconds(int(stamps[one.frame]))}: {one.text}')
-            for one in self._task.remarks(asked, self.chosen(name))
+            for one in self._task.remarks(asked, self.chosen(name), stamps)
         )
 
     @property

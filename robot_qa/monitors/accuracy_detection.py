@@ -16,10 +16,10 @@ from robot_qa.monitors.accuracy_task import (
     Remark,
     Rigor,
     Score,
+    worst_frames,
 )
-from robot_qa.monitors.base import EVIDENCE_KEPT
 from robot_qa.monitors.detection_remarks import Frame, fits, fitting, told
-from robot_qa.monitors.detection_scores import POINTS, Scorer
+from robot_qa.monitors.detection_scores import Scorer, point_of, settings_of, threshold_of
 from robot_qa.monitors.mapped_messages import Mapped
 from robot_qa.monitors.objects_from_messages import (
     Decoders,
@@ -34,7 +34,7 @@ from robot_qa.monitors.pairing import Pair
 from robot_qa.perception.detection import Evaluator
 from robot_qa.perception.detection_result import DetectionResult
 from robot_qa.perception.objects import Detections, Ints, Truth
-from robot_qa.perception.settings import IN_SPACE, IOUS, Settings
+from robot_qa.perception.settings import IOUS
 from robot_qa.spec.perception_parts import Where
 
 EVERYTHING = 1e10
@@ -53,17 +53,15 @@ class View:
         self._spec = spec
         self._names = names
         self.unknown: dict[str, int] = {}
-        points = POINTS[spec.kind]
-        thresholds = {spec.iou, *(points[one] for one in metrics & points.keys())}
-        if spec.kind == 'detection_3d':
-            thresholds |= set(IN_SPACE.thresholds) if 'map' in metrics else set()
-            base = IN_SPACE
-        else:
-            base = Settings(ranges={'all': self._sizes()}, max_detections=(100,))
-            if metrics & {'map', 'ar'}:
-                thresholds |= set(IOUS)
-        self.settings = replace(
-            base, thresholds=_distinct(thresholds), score=spec.score, threshold=spec.iou)
+        points = (point_of(spec, one) for one in metrics)
+        thresholds = {threshold_of(spec), *(one for one in points if one is not None)}
+        base = settings_of(spec)
+        if metrics & {'map', 'ar'}:
+            thresholds |= set(base.thresholds)
+        if spec.kind != 'detection_3d':
+            base = replace(base, ranges={'all': self._sizes()}, max_detections=(100,))
+        self.settings = replace(base, thresholds=_distinct(thresholds), score=spec.score,
+                                threshold=threshold_of(spec))
         # The task sees to it that there are not too many.
         self.evaluator = Evaluator(self.settings, most_rows=2**62)
 
@@ -135,7 +133,7 @@ class DetectionTask:
         self._decoder = Decoders(store)
         self._mapped = Mapped(store, spec.fields) if spec.fields else None
         self._mapped_truth = Mapped(store, spec.truth_fields) if spec.truth_fields else None
-        self._names = Names(spec.classes, spec.labels)
+        self._names = Names(spec.classes, spec.labels, spec.predicted_labels)
         wanted: dict[str | None, set[str]] = {None: set()}
         wheres: dict[str | None, Where | None] = {None: None}
         for one in asked:
@@ -161,9 +159,9 @@ class DetectionTask:
             raise RobotQaError(f'the boxes are in the frame "{frame_id}", the true ones in '
                                f'"{true_frame_id}"')
         spec = self._spec
-        labels = self._names.numbers(true.names)
+        labels = self._names.of_truth(true.names)
         ignored = fitting(spec.ignore, true, labels, self._names)
-        found = self._names.numbers(predicted.names, spec.predicted_labels)
+        found = self._names.of_predictions(predicted.names)
         self._pending.append((
             Detections(predicted.boxes, found, predicted.scores),
             Truth(true.boxes, labels, np.zeros(len(true), bool), ignored),
@@ -234,20 +232,20 @@ class DetectionTask:
         if key not in self._results:
             self._results[key] = view.evaluator.result(chosen)
         hits, false, truths = errors[:, chosen]
-        return Scorer(self._spec, self._results[key], hits, false, truths).score(
+        score = Scorer(self._spec, self._results[key], hits, false, truths).score(
             asked.metric, rigor)
+        return replace(score, reason=score.reason or self._names.doubt())
 
-    def remarks(self, asked: Asked, chosen: Bools) -> list[Remark]:
+    def remarks(self, asked: Asked, chosen: Bools, stamps: Ints) -> list[Remark]:
         """Return the worst frames, with what was missed and what is not there."""
         _, _, errors = self._of(asked)
         hits, false, truths = errors
         weight = {'recall': (1, 0), 'ar': (1, 0), 'precision': (0, 1), 'ece': (0, 1)}
         misses, lies = weight.get(asked.metric, (1, 1))
-        wrong = np.where(chosen, misses * (truths - hits) + lies * false, 0)
+        wrong = misses * (truths - hits) + lies * false
         kept = {-place: frame for _, place, frame in self._kept}
-        order = np.lexsort((np.arange(len(wrong)), -wrong))[:EVIDENCE_KEPT]
         found = []
-        for place in order[wrong[order] > 0].tolist():
+        for place in worst_frames(wrong.astype(np.float64), chosen, stamps):
             counted = (f'{truths[place] - hits[place]} of {truths[place]} objects missed, '
                        f'{false[place]} detections where nothing is')
             frame = kept.get(place)

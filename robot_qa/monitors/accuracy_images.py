@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,12 @@ from robot_qa.monitors.accuracy_task import (
 from robot_qa.monitors.objects_from_messages import Decoders, Image, Raw, image
 from robot_qa.monitors.pairing import Pair
 from robot_qa.perception.depth import Depth, DepthScores, DepthSums, metres
-from robot_qa.perception.objects import Floats
+from robot_qa.perception.objects import Floats, Ints
 from robot_qa.perception.segmentation import Segmentation, SegmentationScores
 
 MOST_FRAMES = 200_000
+# Metrics of depths of fewer pixels are not trusted where "coverage" has no limit.
+LEAST_COVERAGE = 0.5
 # From the name of a metric to that of the score.
 DEPTH_SCORES = {
     'abs_rel': 'absolute_relative', 'sq_rel': 'squared_relative', 'rmse': 'rmse',
@@ -83,13 +86,13 @@ class _ImageTask:
         return jackknifed(lambda some: self._value(asked.metric, rows[some], asked.where),
                           rigor.excess(alone, frames=known), rigor, share=share)
 
-    def remarks(self, asked: Asked, chosen: Bools) -> list[Remark]:
+    def remarks(self, asked: Asked, chosen: Bools, stamps: Ints) -> list[Remark]:
         """Return the worst frames."""
         _, alone = self._of(asked)
         lower = asked.metric in DEPTH_SCORES and asked.metric != 'coverage'
         return [
             Remark(place, float(alone[place]), f'{asked.metric} {alone[place]:.3g}')
-            for place in worst_frames(alone if lower else 1.0 - alone, chosen)
+            for place in worst_frames(alone if lower else 1.0 - alone, chosen, stamps)
         ]
 
 
@@ -98,6 +101,20 @@ class DepthTask(_ImageTask):
 
     def __init__(self, spec: Any, asked: list[Asked], store: TypeStore) -> None:
         super().__init__(spec, asked, store, 10)
+        self._covers = any(one.metric == 'coverage' for one in asked)
+
+    def score(self, asked: Asked, chosen: Bools, rigor: Rigor) -> Score:
+        """Return a metric over the chosen frames; of few pixels it keeps no limit."""
+        score = super().score(asked, chosen, rigor)
+        if self._covers or score.value is None:
+            return score
+        rows = self._rows[asked.slice if asked.where else None].rows[chosen]
+        covered = DepthScores.of(_sum(rows)).coverage or 0.0
+        if covered >= LEAST_COVERAGE:
+            return score
+        return replace(score, reason=(
+            f'only {100 * covered:.2g} % of the pixels with a true depth have a predicted one; '
+            'limit "coverage" as well to have the others judged'))
 
     def _row(self, predicted: Image, true: Image, where: Any) -> Floats:
         spec = self._spec

@@ -66,7 +66,9 @@ class Scores:
             found = [(self._score(one.metric, name, level), name) for name in one.slices]
         score, worst = found[0] if len(found) == 1 else self._worst(one, found)
         if score.value is None:
-            where = f'{worst}: ' if worst and len(found) > 1 else ''
+            # A drop names the part itself.
+            named = worst and len(found) > 1 and one.base is None
+            where = f'{worst}: ' if named else ''
             return missing(one.check, score.frames, f'{where}{score.reason}')
         evidence = self._monitor.evidence(one.metric, worst)
         if len(found) > 1 or one.base is not None:
@@ -75,7 +77,8 @@ class Scores:
                 if part.value is not None)
             stamp = evidence[0].stamp_ns if evidence else self._monitor.last_received_ns
             note = Evidence(stamp, score.value, f'worst in {worst}: {parts}')
-            evidence = (note, *evidence)
+            # The worst frames of that slice are told where it has a limit of its own.
+            evidence = (note, *evidence[:1])
         return settled(one.check, score, evidence, self._monitor.confidence)
 
     def _score(self, metric: str, name: str | None, level: float) -> Score:
@@ -113,8 +116,9 @@ class Scores:
             high = pick((x for x in highs if x is not None), default=None)
             low = None if None in lows else pick(x for x in lows if x is not None)
         fewest = min((part for part, _ in found), key=lambda part: part.effective)
+        reason = next((f'{part}: {one.reason}' for one, part in found if one.reason), '')
         return replace(score, low=low, high=high, frames=fewest.frames,
-                       effective=fewest.effective), name
+                       effective=fewest.effective, reason=reason), name
 
     def _drop(self, one: Wanted, name: str | None, level: float | None = None) -> Score:
         """Return by which part a metric is worse in a slice than in the base.
@@ -145,7 +149,8 @@ class Scores:
         low, high = (drop(*best), drop(*worst)) if falls else (
             drop(part.low, base.high), drop(part.high, base.low))
         fewer = min((base, part), key=lambda score: score.effective)
-        return Score(value, low, high, fewer.frames, fewer.effective)
+        return Score(value, low, high, fewer.frames, fewer.effective,
+                     base.reason or part.reason)
 
 
 def settled(
@@ -153,6 +158,8 @@ def settled(
 ) -> Measurement:
     """Return the measurement of a score."""
     assert score.value is not None
+    if score.reason and not _broken(score, check.limit):
+        return missing(check, score.frames, score.reason)
     if score.exact:
         return Measurement(check, score.value, score.value, score.value, score.frames,
                            evidence=evidence,
@@ -160,6 +167,13 @@ def settled(
     needed = _needed(score, check.limit, confidence)
     return Measurement(check, score.value, score.low, score.high, score.frames, score.effective,
                        needed, evidence)
+
+
+def _broken(score: Score, limit: Limit) -> bool:
+    """Tell whether the bounds of a score prove that it breaks a limit."""
+    if limit.side == 'min':
+        return score.high is not None and score.high < limit.value
+    return score.low is not None and score.low > limit.value
 
 
 def _needed(score: Score, limit: Limit, confidence: Confidence) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,9 +95,22 @@ class PoseTask:
             # The way of a run is one sample of how odometry drifts away: there is no other
             # to bound it by.
             whole = value(errors)
-            return Score(whole, whole, whole, len(rows), 1.0, exact=True)
-        return jackknifed(
-            lambda some: value(errors[some]), rigor.excess(errors), rigor, share=False)
+            score = Score(whole, whole, whole, len(rows), 1.0, exact=True)
+        else:
+            score = jackknifed(
+                lambda some: value(errors[some]), rigor.excess(errors), rigor, share=False)
+        return replace(score, reason=score.reason or self._why_little(asked.metric, rows))
+
+    def _why_little(self, metric: str, rows: Ints) -> str:
+        """Say that the robot moved too little to tell how good its odometry is."""
+        if self._spec.kind != 'odometry' or metric.endswith('_rotation'):
+            return ''
+        at = self._true.rows[rows, :3]
+        away = float(np.linalg.norm(at - at[0], axis=1).max())
+        if away >= self._spec.section:
+            return ''
+        return (f'the robot went no farther than {away:.3g} m, less than a section of '
+                f'{self._spec.section:g} m')
 
     def _why_none(self, metric: str) -> str:
         if metric.startswith('drift'):
@@ -133,16 +147,17 @@ class PoseTask:
         start, end, length = _sections(true, rows, self._spec.section)
         return _part(relative_errors(estimated, true, start, end), turning) / length
 
-    def remarks(self, asked: Asked, chosen: Bools) -> list[Remark]:
+    def remarks(self, asked: Asked, chosen: Bools, stamps: Ints) -> list[Remark]:
         """Return the poses that are farthest off; for drift none, which is about sections."""
         rows = np.flatnonzero(chosen)
         errors = self._errors(asked.metric, rows)
         if errors is None or asked.metric.startswith('drift'):
             return []
         unit = 'deg' if asked.metric.endswith('_rotation') else 'm'
+        every, taken = np.ones(len(errors), bool), stamps[rows[:len(errors)]]
         return [
             Remark(int(rows[place]), float(errors[place]), f'{errors[place]:.3g} {unit} off')
-            for place in worst_frames(errors, np.ones(len(errors), bool))
+            for place in worst_frames(errors, every, taken)
         ]
 
 

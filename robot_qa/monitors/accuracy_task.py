@@ -17,10 +17,13 @@ from robot_qa.perception.jackknife import jackknife_bounds
 from robot_qa.perception.objects import Floats, Ints
 from robot_qa.spec.perception_parts import Where
 from robot_qa.stats import Confidence, Estimate
+from robot_qa.timebase import NS_PER_S
 
 Bools = NDArray[np.bool_]
 # Bounds from fewer independent frames than these are too narrow: see doc/perception.md.
 LEAST_EFFECTIVE = 30.0
+# Of header stamps, in ns.
+APART_NS = NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class Score:
     """A metric over ``frames`` frames worth ``effective`` independent ones.
 
     The bounds are one-sided; ``None`` where there are none (yet). ``reason`` says why there is no
-    value. ``exact`` marks a count, which needs no bounds.
+    value, or why a limit cannot be kept by this one, only broken. ``exact`` marks a count, which
+    needs no bounds.
     """
 
     value: float | None
@@ -128,8 +132,8 @@ class Task(Protocol):
     def score(self, asked: Asked, chosen: Bools, rigor: Rigor) -> Score:
         """Return a metric over the chosen frames (frames,)."""
 
-    def remarks(self, asked: Asked, chosen: Bools) -> list[Remark]:
-        """Return what went wrong in the worst of these frames, the worst first."""
+    def remarks(self, asked: Asked, chosen: Bools, stamps: Ints) -> list[Remark]:
+        """Return what went wrong in the worst of these frames, as `worst_frames`."""
 
 
 class Growing:
@@ -155,11 +159,20 @@ class Growing:
         return self._room[:self._count]
 
 
-def worst_frames(wrong: Floats, chosen: Bools) -> list[int]:
-    """Return the numbers of the few chosen frames where most is wrong (frames,), worst first."""
+def worst_frames(wrong: Floats, chosen: Bools, stamps: Ints) -> list[int]:
+    """Return the numbers of the few chosen frames where most is wrong, worst first; (frames,) all.
+
+    Of frames nearer to one another than `APART_NS` the worst stands for all: they show the same.
+    """
     shown = np.where(chosen & ~np.isnan(wrong), wrong, 0.0)
-    order = np.lexsort((np.arange(len(shown)), -shown))[:EVIDENCE_KEPT]
-    return [place for place in order.tolist() if shown[place] > 0.0]
+    found: list[int] = []
+    while len(found) < EVIDENCE_KEPT and len(shown):
+        place = int(shown.argmax())
+        if shown[place] <= 0.0:
+            break
+        found.append(place)
+        shown[np.abs(stamps - stamps[place]) < APART_NS] = 0.0
+    return found
 
 
 def jackknifed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from robot_qa.errors import RobotQaError
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.monitors.accuracy_task import (
+    LEAST_EFFECTIVE,
     Asked,
     Bools,
     Growing,
@@ -30,7 +32,7 @@ from robot_qa.monitors.objects_from_messages import (
 )
 from robot_qa.monitors.pairing import Pair
 from robot_qa.perception.boxes_2d import overlap
-from robot_qa.perception.objects import Floats
+from robot_qa.perception.objects import Floats, Ints
 from robot_qa.perception.tracking import FrameCounts, Tracking, TrackingScores
 
 MOST_FRAMES = 100_000
@@ -49,7 +51,7 @@ class TrackingTask:
         self._decoders = Decoders(store)
         self._mapped = Mapped(store, spec.fields) if spec.fields else None
         self._mapped_truth = Mapped(store, spec.truth_fields) if spec.truth_fields else None
-        self._names = Names(spec.classes, spec.labels)
+        self._names = Names(spec.classes, spec.labels, spec.predicted_labels)
         self._whole = Tracking(spec.iou)
         self._counts = Growing(5)
         self._kept: list[tuple[Ids, Ids, Floats]] = []
@@ -90,8 +92,8 @@ class TrackingTask:
         if '' in true.ids or '' in predicted.ids:
             whose = 'true' if '' in true.ids else 'predicted'
             raise RobotQaError(f'a {whose} object has no id, which tracking needs')
-        labels = self._names.numbers(true.names)
-        found = self._names.numbers(predicted.names, spec.predicted_labels)
+        labels = self._names.of_truth(true.names)
+        found = self._names.of_predictions(predicted.names)
         rows, columns = np.indices((len(true), len(predicted))).reshape(2, -1)
         boxes = overlap(predicted.boxes[columns], true.boxes[rows], np.zeros(len(rows), bool))
         similar = np.where(labels[rows] == found[columns], boxes, 0.0)
@@ -111,21 +113,37 @@ class TrackingTask:
     def score(self, asked: Asked, chosen: Bools, rigor: Rigor) -> Score:
         """Return a metric over the chosen frames, which are tracked as if they were all."""
         counts = self._counts.rows[chosen]
-        frames = len(counts)
         if asked.metric in ('switches', 'fragmentations'):
-            value = float(counts[:, SWITCHED].sum())
-            if asked.metric == 'fragmentations':
-                value = float(self._tracked(np.flatnonzero(chosen)).fragmentations)
-            return Score(value, value, value, frames, float(frames), exact=True)
+            score = self._counted(asked.metric, counts, chosen, rigor)
+        else:
+            score = self._bounded(asked.metric, counts, chosen, rigor)
+        return replace(score, reason=score.reason or self._names.doubt())
+
+    def _counted(self, metric: str, counts: Floats, chosen: Bools, rigor: Rigor) -> Score:
+        """Return how often something happened; where little was tracked, that proves nothing."""
+        if not counts[:, TRUE].any():
+            return Score.none('there was nothing to track', len(counts))
+        value = float(counts[:, SWITCHED].sum())
+        if metric == 'fragmentations':
+            value = float(self._tracked(np.flatnonzero(chosen)).fragmentations)
+        telling = int((counts[:, MATCHED] > 0).sum())
+        effective = telling / rigor.least_time
+        little = effective < LEAST_EFFECTIVE
+        reason = (f'a true object was found in {telling} frames, worth {effective:.0f} '
+                  f'independent ones; {LEAST_EFFECTIVE:.0f} are needed') if little else ''
+        return Score(value, value, value, len(counts), effective, reason, exact=True)
+
+    def _bounded(self, metric: str, counts: Floats, chosen: Bools, rigor: Rigor) -> Score:
+        """Return a metric with bounds."""
         errors = rigor.excess(_errors(counts), counts[:, TRUE] + counts[:, PREDICTED])
-        if asked.metric == 'mota':
+        if metric == 'mota':
             return jackknifed(lambda some: _mota(counts[some]), errors, rigor, share=False)
-        if asked.metric == 'motp':
+        if metric == 'motp':
             return jackknifed(lambda some: _motp(counts[some]), errors, rigor, share=True)
         rows = np.flatnonzero(chosen)
 
         def tracked(some: Bools) -> float | None:
-            value: float | None = getattr(self._tracked(rows[some]), asked.metric)
+            value: float | None = getattr(self._tracked(rows[some]), metric)
             return value
 
         return jackknifed(tracked, errors, rigor, share=True)
@@ -143,13 +161,13 @@ class TrackingTask:
                 self._scores[key] = part.result()
         return self._scores[key]
 
-    def remarks(self, asked: Asked, chosen: Bools) -> list[Remark]:
+    def remarks(self, asked: Asked, chosen: Bools, stamps: Ints) -> list[Remark]:
         """Return the frames with the most errors."""
         counts = self._counts.rows
         wrong = counts[:, SWITCHED] if asked.metric == 'switches' else _errors(counts)
         return [
             Remark(place, float(wrong[place]), _told(counts[place]))
-            for place in worst_frames(wrong, chosen)
+            for place in worst_frames(wrong, chosen, stamps)
         ]
 
 

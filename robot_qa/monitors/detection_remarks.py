@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from robot_qa.monitors.accuracy_task import Bools
+from robot_qa.monitors.detection_scores import settings_of, threshold_of
 from robot_qa.monitors.objects_from_messages import Names, Objects
 from robot_qa.perception.association import Candidates, match, pairs_within
 from robot_qa.perception.objects import Floats, Ints
-from robot_qa.perception.settings import IN_SPACE, Settings
+from robot_qa.perception.settings import Settings
 from robot_qa.spec.perception_parts import Where
 
 
@@ -66,13 +67,18 @@ def told(spec: Any, names: Names, frame: Frame, where: Where | None) -> list[str
     counts = (labels >= 0) & ~fitting(spec.ignore, true, labels, names)
     if where is not None:
         counts &= fitting([where], true, labels, names)
-    overlaps = _overlaps(predicted.boxes, true.boxes)
-    taken = _taken(overlaps, found, labels, predicted.scores, spec)
+    settings, least = settings_of(spec), threshold_of(spec)
+    overlaps = _overlaps(predicted.boxes, true.boxes, settings)
+    if settings.distances:
+        # More is better, and nearer than the threshold is near enough, as in `Evaluator`.
+        overlaps, least = -overlaps, float(np.nextafter(-least, np.inf))
+    taken = _taken(overlaps, np.where(predicted.scores >= spec.score, found, -1), labels,
+                   predicted.scores, least)
     texts = []
     for row in np.flatnonzero(counts & ~np.isin(np.arange(len(true)), taken)).tolist():
-        near = (overlaps[:, row] >= spec.iou) & (found == labels[row])
+        near = (overlaps[:, row] >= least) & (found == labels[row])
         best = (f'score of best {predicted.scores[near].max():.2f}' if near.any()
-                else _nearest(overlaps[:, row], found, names))
+                else _nearest(overlaps[:, row], found, names, settings.distances))
         texts.append(f'{names[int(labels[row])]} at {_place(true.boxes[row])} missed, '
                      f'{best}')
     for row in np.flatnonzero((predicted.scores >= spec.score) & (taken < 0)
@@ -82,19 +88,18 @@ def told(spec: Any, names: Names, frame: Frame, where: Where | None) -> list[str
     return texts
 
 
-def _overlaps(predicted: Floats, true: Floats) -> Floats:
-    """Return the overlap of each detection with each true box; (n, m)."""
+def _overlaps(predicted: Floats, true: Floats, settings: Settings) -> Floats:
+    """Return the overlap, or the distance, of each detection and each true box; (n, m)."""
     first, second = np.indices((len(predicted), len(true))).reshape(2, -1)
-    settings = IN_SPACE if (predicted.shape[1], true.shape[1]) == (7, 7) else Settings()
     none = np.zeros(len(first), bool)
     overlaps: Floats = settings.overlap(predicted[first], true[second], none)
     return overlaps.reshape(len(predicted), len(true))
 
 
-def _taken(overlaps: Floats, found: Ints, labels: Ints, scores: Floats, spec: Any) -> Ints:
-    """Return the true object that each detection takes at the operating point, or -1."""
+def _taken(overlaps: Floats, found: Ints, labels: Ints, scores: Floats, least: float) -> Ints:
+    """Return the true object that each detection of a class takes, or -1; those below 0 none."""
     taken = np.full(len(found), -1)
-    sure = np.flatnonzero((scores >= spec.score) & (found >= 0))
+    sure = np.flatnonzero(found >= 0)
     sure = sure[np.lexsort((-scores[sure], found[sure]))]
     order = np.argsort(labels, kind='stable')
     if len(sure) == 0 or len(order) == 0:
@@ -102,17 +107,19 @@ def _taken(overlaps: Floats, found: Ints, labels: Ints, scores: Floats, spec: An
     first, second = pairs_within(found[sure], labels[order])
     none = np.zeros((1, len(order)), bool)
     got = match(Candidates(first, second, overlaps[sure[first], order[second]]), len(sure),
-                np.array([spec.iou]), none, none[0])[0, 0]
+                np.array([least]), none, none[0])[0, 0]
     taken[sure] = np.where(got >= 0, order[got], -1)
     return taken
 
 
-def _nearest(overlaps: Floats, found: Ints, names: Names) -> str:
-    """Say what lies on a true box instead."""
-    if len(overlaps) == 0 or overlaps.max() <= 0.0:
+def _nearest(overlaps: Floats, found: Ints, names: Names, distances: bool) -> str:
+    """Say what lies on a true box instead, or nearest to it."""
+    if len(overlaps) == 0 or (overlaps.max() <= 0.0 and not distances):
         return 'nothing was detected there'
     best = int(overlaps.argmax())
     name = names[int(found[best])] if found[best] >= 0 else 'another class'
+    if distances:
+        return f'nearest to it is {name}, {-overlaps[best]:.2f} m away'
     return f'best there is {name} with an IoU of {overlaps[best]:.2f}'
 
 

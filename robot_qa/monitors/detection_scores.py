@@ -13,7 +13,7 @@ from robot_qa.perception.confidence import block_length, share_of_frames
 from robot_qa.perception.detection_result import DetectionResult
 from robot_qa.perception.jackknife import jackknife_bounds
 from robot_qa.perception.objects import Ints
-from robot_qa.perception.settings import IN_SPACE, IOUS
+from robot_qa.perception.settings import IN_SPACE, NUSCENES, Settings
 from robot_qa.stats import Estimate
 
 # Average precision at the thresholds of a task, by the name of the metric.
@@ -21,11 +21,28 @@ POINTS = {
     'detection_2d': {'map_50': 0.5, 'map_75': 0.75},
     'detection_3d': {'map_25': 0.25, 'map_50': 0.5, 'map_70': 0.7},
 }
-MEANS = {'detection_2d': IOUS, 'detection_3d': IN_SPACE.thresholds}
 # Resampling a row of a curve once takes about 0.2 us; beyond this many the jackknife is used.
 MOST_RESAMPLED = 5_000_000
 RESAMPLES = 1000
 BINS = 15
+
+
+def settings_of(spec: Any) -> Settings:
+    """Return by what boxes are compared, with the thresholds that the task's ``map`` is over."""
+    if spec.kind != 'detection_3d':
+        return Settings()
+    return IN_SPACE if spec.centre_distance is None else NUSCENES
+
+
+def threshold_of(spec: Any) -> float:
+    """Return from which overlap, or nearer than which distance in m, a box is found."""
+    distance = getattr(spec, 'centre_distance', None)
+    return float(spec.iou if distance is None else distance)
+
+
+def point_of(spec: Any, metric: str) -> float | None:
+    """Return the one threshold that an average precision is at; None for other metrics."""
+    return threshold_of(spec) if metric == 'ap' else POINTS[spec.kind].get(metric)
 
 
 class Scorer:
@@ -77,19 +94,21 @@ class Scorer:
         return self._bounded(metric, value, rigor)
 
     def _value(self, metric: str, result: DetectionResult) -> float | None:
-        kind = self._spec.kind
-        if metric in POINTS[kind]:
-            return result.ap(threshold=POINTS[kind][metric])
+        settings, point = settings_of(self._spec), point_of(self._spec, metric)
+        precision = result.ap_nuscenes if settings.distances else result.ap
+        if point is not None:
+            return precision(threshold=point)
         if metric == 'map':
-            return _mean([result.ap(threshold=one) for one in MEANS[kind]])
+            return _mean([precision(threshold=one) for one in settings.thresholds])
         if metric == 'ar':
-            return _mean([result.ar(threshold=one) for one in MEANS[kind]])
-        calibrated = result.calibration(BINS, threshold=self._spec.iou)
+            return _mean([result.ar(threshold=one) for one in settings.thresholds])
+        calibrated = result.calibration(BINS, threshold=threshold_of(self._spec))
         return None if calibrated is None else calibrated.error
 
     def _bounded(self, metric: str, value: float, rigor: Rigor) -> Estimate:
         excess = rigor.excess(self._errors, self._tried)
-        threshold = POINTS[self._spec.kind].get(metric)
+        # Resampled is the area under the whole curve, of which nuScenes leaves out a part.
+        threshold = None if settings_of(self._spec).distances else point_of(self._spec, metric)
         resamples = min(RESAMPLES, MOST_RESAMPLED // max(1, self._result.rows))
         if threshold is not None and resamples >= RESAMPLES // 2:
             block = max(ceil(rigor.least_time), block_length(excess))

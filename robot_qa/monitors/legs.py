@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from robot_qa import stats
 from robot_qa.monitors.base import Check, Findings, Limit, Measurement, exact, missing
+from robot_qa.monitors.clocks import Clocks, clauses, judged_despite
 from robot_qa.monitors.latency import NO_CLOCK
 from robot_qa.monitors.matching import ABSENT, UNKNOWN, UNSET, Joined
 from robot_qa.monitors.samples import Samples, quantile_checks
@@ -17,6 +18,8 @@ from robot_qa.spec.paths import Path, Stage
 from robot_qa.timebase import NS_PER_S, format_ns
 
 Mask = NDArray[np.bool_]
+# A row of misses that lasts longer is more than one event; see `Leg._missed`.
+LONGEST_ROW_NS = NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,14 @@ class Scene:
     """What the legs of a path are measured from.
 
     ``waited`` is how long each input has been waited for by the end, in ns, shape (n,). ``apart``
-    says which clocks cannot be compared; empty where they can.
+    says which clocks cannot be compared; empty where they can. ``clocks`` knows those of hosts.
     """
 
     joined: Joined
     seen: Observation
     waited: Int64s
     apart: str
+    clocks: Clocks
 
 
 @dataclass(frozen=True)
@@ -77,21 +81,38 @@ class Leg:
 
     def measure(self, scene: Scene) -> list[Measurement]:
         """Return what the inputs came to, as of the end of the observation."""
-        outcome = self._outcome(scene)
-        measured = self._latencies(outcome, scene) + [
+        doubt = scene.clocks.between(self._from, self._to)
+        outcome = self._outcome(scene, 0)
+        found = self._measured(outcome, scene)
+        shifts = [doubt.low, doubt.high] if (doubt.low, doubt.high) != (0, 0) else []
+        others = [self._measured(self._outcome(scene, theta), scene) for theta in shifts]
+        said = _summary(outcome)
+        measured = []
+        for index, one in enumerate(found):
+            judged = self._judged(one, outcome, scene)
+            if judged.value is not None:
+                judged = replace(judged, reason=judged.reason or said)
+                judged = judged_despite(judged, doubt, [other[index] for other in others])
+            elif one.value is not None or outcome.late.any():
+                judged = replace(judged, reason=clauses(
+                    [judged.reason, doubt.blame or doubt.note]))
+            measured.append(replace(judged, reason=judged.reason or said))
+        return measured
+
+    def _measured(self, outcome: Outcome, scene: Scene) -> list[Measurement]:
+        return self._latencies(outcome, scene) + [
             self._missed(check, outcome, scene.seen) for check in self._missed_checks
         ]
-        said = _summary(outcome)
-        return [one if one.reason else replace(one, reason=said) for one in measured]
 
-    def _outcome(self, scene: Scene) -> Outcome:
+    def _outcome(self, scene: Scene, theta: int) -> Outcome:
+        """Return what came of the inputs if all latencies are ``theta`` more than measured."""
         joined = scene.joined
         begun = joined.times[:, self._ends[0]] != ABSENT
         start, end = (joined.times[begun, index] for index in self._ends)
         received = joined.received[begun]
         out = end != ABSENT
         known = (start > UNKNOWN) & (end > UNKNOWN)
-        latency = np.where(known, end, 0) - np.where(known, start, 0)
+        latency = np.where(known, end + theta, 0) - np.where(known, start, 0)
         # Of clocks that disagree nobody knows what was late.
         late = known & (latency > self._patience) & (not scene.apart)
         gone = ~out & (scene.waited[begun] >= self._patience)
@@ -113,26 +134,20 @@ class Leg:
         samples = Samples()
         samples.extend(
             np.where(gone, self._patience, outcome.latency)[taken], outcome.received[taken])
+        return samples.measure(checks, self._quantiles, self._confidence)
+
+    def _judged(self, one: Measurement, outcome: Outcome, scene: Scene) -> Measurement:
+        """Tell what the evidence of a latency is, or why the value decides nothing."""
+        if one.value is None or one.check in self._missed_checks:
+            return one
+        gone = outcome.gone & outcome.missed & self._gone_take_time
         lost_by_us = scene.seen.overruns.get(self._to, 0)
         trouble = scene.apart
         if not trouble and 0 < gone.sum() <= lost_by_us:
             trouble = self._ours(int(gone.sum()), lost_by_us)
-        lowest = min(0, self._limits.min or 0)
-        below = outcome.known & (outcome.latency < lowest)
-        stamps = outcome.stamps[gone].tolist()
-        waited = dict(zip(outcome.received[gone].tolist(), stamps, strict=True))
-        return [
-            self._judged(one, outcome, below, trouble, waited)
-            for one in samples.measure(checks, self._quantiles, self._confidence)
-        ]
-
-    def _judged(
-        self, one: Measurement, outcome: Outcome, below: Mask, trouble: str,
-        waited: dict[int, int],
-    ) -> Measurement:
-        """Tell what the evidence is, or why the value decides nothing."""
         if trouble:
             return replace(one, value=None, violations=0, needed=None, evidence=(), reason=trouble)
+        below = outcome.known & (outcome.latency < min(0, self._limits.min or 0))
         allows_negative = one.check.limit.side == 'min' and one.check.limit.value < 0
         if below.any() and not allows_negative:
             found = Findings()
@@ -147,6 +162,8 @@ class Leg:
             )
             return replace(one, value=None, violations=0, needed=None,
                            evidence=tuple(found.kept), reason=reason)
+        stamps = outcome.stamps[gone].tolist()
+        waited = dict(zip(outcome.received[gone].tolist(), stamps, strict=True))
         evidence = tuple(
             replace(item, text=self._gone_text(waited[item.stamp_ns]))
             if item.value == self._patience and item.stamp_ns in waited else item
@@ -155,8 +172,14 @@ class Leg:
         return replace(one, evidence=evidence)
 
     def _missed(self, check: Check, outcome: Outcome, seen: Observation) -> Measurement:
-        """Return the share of missed inputs; in a row they count as fewer trials, as losses do."""
-        trials = outcome.missed[outcome.came | outcome.missed]
+        """Return the share of missed inputs; in a row they count as fewer trials, as losses do.
+
+        For the upper bound a row counts once, however long it is: nobody knows how often there is
+        another. For the lower bound a long one, such as an outage to the end, counts once for each
+        `LONGEST_ROW_NS`, so that what lasted is not excused as one event.
+        """
+        tried = outcome.came | outcome.missed
+        trials = outcome.missed[tried]
         count, missed = len(trials), int(trials.sum())
         if not count:
             return missing(check, len(outcome), self._why_none(outcome, seen))
@@ -168,13 +191,14 @@ class Leg:
             return missing(check, count, self._ours(missed, lost_by_us))
         if check.limit.value == 0:
             return exact(check, missed / count, count, found if missed else None)
-        runs = int(trials[0]) + int((trials[1:] & ~trials[:-1]).sum())
-        effective = count / max(1.0, missed / max(1, runs))
+        rows, pieces = _rows(trials, outcome.received[tried])
+        effective = count / max(1.0, missed / max(1, rows))
         share = stats.proportion(missed, count, self._confidence, effective)
-        low = share.low
-        if lost_by_us:
-            least = max(0, missed - lost_by_us)
-            low = stats.proportion(least, count, self._confidence, effective).low
+        in_pieces = count / max(1.0, missed / max(1, pieces))
+        low = stats.proportion(
+            max(0, missed - lost_by_us), count, self._confidence, in_pieces).low
+        if low is not None and low > check.limit.value:
+            effective = in_pieces
         needed = stats.samples_for_share(share.value, check.limit.value, self._confidence)
         return Measurement(
             check, share.value, low, share.high, count, effective,
@@ -233,6 +257,18 @@ def _summary(outcome: Outcome) -> str:
 def stamp_text(stamp_ns: int) -> str:
     """Write a header stamp as ROS tools do, in seconds."""
     return f'header.stamp {stamp_ns // NS_PER_S}.{stamp_ns % NS_PER_S:09}'
+
+
+def _rows(missed: Mask, received: Int64s) -> tuple[int, int]:
+    """Return how many rows of misses there are, and of how many pieces of `LONGEST_ROW_NS`.
+
+    Whether each input was missed, and when it was received; (n,), in order. A piece has one miss
+    at least.
+    """
+    edges = np.diff(np.concatenate(([0], missed.astype(np.int8), [0])))
+    first, last = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1
+    pieces = 1 + (received[last] - received[first]) // LONGEST_ROW_NS
+    return len(first), int(np.minimum(pieces, last - first + 1).sum())
 
 
 def _counted(came: Mask, lost: Mask, every: int) -> Mask:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from rosbags.interfaces import Nodetype
 from rosbags.interfaces.typing import Fielddefs
 from rosbags.typesys import Stores, get_typestore
 
-from robot_qa.errors import MessageError, RobotQaError
+from robot_qa.errors import MessageError, RobotQaError, did_you_mean
 from robot_qa.messages.payloads import Buffer
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.perception.objects import Floats, Ints
@@ -21,6 +22,8 @@ from robot_qa.perception.objects import Floats, Ints
 VISIBILITY = 'visibility'
 TRUNCATION = 'truncation'
 NO_CLASS = ''
+# How like another name one has to be, from 0 to 1, to be taken for it.
+ALMOST = 0.8
 
 
 class Decoder:
@@ -191,11 +194,50 @@ def between(before: Objects, after: Objects, part: float) -> Objects:
 class Names:
     """Numbers for the names of classes, in the order of the spec or of their first occurrence."""
 
-    def __init__(self, classes: Iterable[str] | None, labels: Mapping[str, str]) -> None:
+    def __init__(
+        self, classes: Iterable[str] | None, labels: Mapping[str, str],
+        predicted_labels: Mapping[str, str] | None = None,
+    ) -> None:
         self._labels = labels
+        self._predicted_labels = predicted_labels or {}
         self._open = classes is None
         self.names: list[str] = list(classes or ())
         self._numbers = {name: number for number, name in enumerate(self.names)}
+        # What occurred, as the messages have it.
+        self._true: set[str] = set()
+        self._predicted: set[str] = set()
+
+    def of_truth(self, given: list[str]) -> Ints:
+        """Return the number of each class of a true message."""
+        self._true.update(given)
+        return self.numbers(given)
+
+    def of_predictions(self, given: list[str]) -> Ints:
+        """Return the number of each class of a prediction."""
+        self._predicted.update(given)
+        return self.numbers(given, self._predicted_labels)
+
+    def doubt(self) -> str:
+        """Say which name of the spec looks like a wrong one, by what occurred; '' for none.
+
+        A label that is not there may be so by chance, unless what is there is nearly its name. A
+        class that nowhere is, while there are true objects of no class, was not evaluated.
+        """
+        for key, labels, given in (('labels', self._labels, self._true),
+                                   ('predicted_labels', self._predicted_labels, self._predicted)):
+            for one in sorted(labels.keys() - given):
+                if (near := _nearly(one, given - labels.keys())) and not one.isdecimal():
+                    return f'"{one}" of {key} does not occur{near}'
+        true = {self._labels.get(one, one) for one in self._true}
+        every = true | {self._predicted_labels.get(one, one) for one in self._predicted}
+        left_out = sorted(true - set(self.names))
+        for name in self.names if not self._open else ():
+            near = _nearly(name, every - set(self.names))
+            if name not in every and (near or left_out):
+                told = f' (classes of the truth that are not listed: {", ".join(left_out)})'
+                return (f'the class "{name}" occurs neither in the truth nor in the predictions'
+                        f'{near}{told if left_out else ""}')
+        return ''
 
     def numbers(self, given: Iterable[str], labels: Mapping[str, str] | None = None) -> Ints:
         """Return the number of each name, -1 for a class that does not count.
@@ -214,6 +256,11 @@ class Names:
 
     def __getitem__(self, number: int) -> str:
         return self.names[number]
+
+
+def _nearly(name: str, others: set[str]) -> str:
+    """Ask whether another name was meant, if one looks like it."""
+    return did_you_mean(name, difflib.get_close_matches(name, sorted(others), 1, ALMOST))
 
 
 Image = NDArray[Any]

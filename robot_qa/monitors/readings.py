@@ -22,6 +22,8 @@ from robot_qa.monitors.trend import trend
 from robot_qa.spec.resources import TREND_SAMPLES
 from robot_qa.timebase import NS_PER_S
 
+# That there is no trend is decided by as many independent samples at least.
+LEAST_EFFECTIVE = 10.0
 _SIZES = ((2**30, 'GiB'), (2**20, 'MiB'), (2**10, 'KiB'))
 
 
@@ -95,8 +97,13 @@ class Readings:
             return missing(check, count, f'{count} samples{restarts} give no trend; '
                            f'{TREND_SAMPLES} are needed')
         slope, low, high = 60.0 * found.slope, 60.0 * found.low, 60.0 * found.high
-        return Measurement(check, slope, low, high, count, found.effective,
-                           _needed(count, slope, low, high, check.limit.value))
+        needed = _needed(count, slope, low, high, check.limit.value)
+        if found.effective < LEAST_EFFECTIVE and low <= check.limit.value:
+            # What wandered, and so shortly, may as well have gone the other way.
+            more = math.ceil(count * LEAST_EFFECTIVE / found.effective)
+            return Measurement(check, slope, low, None, count, found.effective,
+                               None if needed is None else max(needed, more))
+        return Measurement(check, slope, low, high, count, found.effective, needed)
 
     def _beyond(self, check: Check, values: NDArray[np.float64]) -> Findings:
         """Return how many values are above the limit, with the worst as evidence."""

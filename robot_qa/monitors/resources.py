@@ -7,7 +7,7 @@ recording.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -17,8 +17,11 @@ from robot_qa.probes.batch import Batch, Observation
 from robot_qa.probes.journal import PREFIX, entries
 from robot_qa.spec.model import TestSpec
 from robot_qa.spec.resources import Levels, Resource
+from robot_qa.timebase import format_ns
 
 PAGE = 4096.0
+# For so much of the observation a process may be gone, such as for a restart, and still be judged.
+MOST_GONE = 0.1
 # The unit of each quantity, and below which change nothing can be seen.
 QUANTITIES: dict[str, tuple[str, float]] = {
     'cpu': ('ratio', 0.0), 'rss': ('B', PAGE),
@@ -32,7 +35,11 @@ Measure = Callable[[Check], Measurement]
 
 def resource_monitors(spec: TestSpec, context: Context) -> list[Monitor]:
     """Return the monitors of a spec's ``resources:`` block."""
-    return [ResourceMonitor(name, one, context) for name, one in spec.resources.items()]
+    mortal = {one.name for one in spec.system.processes if one.may_exit} if spec.system else set()
+    return [
+        ResourceMonitor(name, one, context, MOST_GONE if name not in mortal else 1.0)
+        for name, one in spec.resources.items()
+    ]
 
 
 @dataclass
@@ -48,11 +55,16 @@ class _Quantity:
 class ResourceMonitor:
     """All limits on what one process with its children, or the machine, uses."""
 
-    def __init__(self, name: str, resource: Resource, context: Context) -> None:
+    def __init__(
+        self, name: str, resource: Resource, context: Context, most_gone: float = 1.0
+    ) -> None:
         self.topics = (f'{PREFIX}resources/{name}',)
         self.checks: list[Check] = []
         self._subject = name
         self._absent = ''
+        # When there was nothing to sample: system clock, ns; None for a spell that goes on.
+        self._gone: list[tuple[int, int | None]] = []
+        self._most_gone = most_gone
         self._quantities: dict[str, _Quantity] = {}
         for key in resource.limits():
             self._quantities[key] = self._quantity(key, getattr(resource, key), context)
@@ -84,7 +96,10 @@ class ResourceMonitor:
         for stamp, entry in entries(batch):
             if 'absent' in entry:
                 self._absent = entry['absent']
+                self._gone.append((stamp, None))
                 continue
+            if self._gone and self._gone[-1][1] is None:
+                self._gone[-1] = self._gone[-1][0], stamp
             for key, quantity in self._quantities.items():
                 self._take(quantity, stamp, entry, entry.get(key), key)
 
@@ -102,11 +117,29 @@ class ResourceMonitor:
         found: list[Measurement] = []
         for quantity in self._quantities.values():
             if len(quantity.readings):
-                found += [measure() for measure in quantity.measures]
+                found += [self._while_there(measure(), seen) for measure in quantity.measures]
             else:
                 why = self._why_nothing(quantity)
                 found += [missing(check, 0, why) for check in quantity.checks]
         return found
+
+    def _while_there(self, measured: Measurement, seen: Observation) -> Measurement:
+        """Return a measurement as it is if the process was there nearly all the time.
+
+        Else what was kept while it was there proves nothing; what was broken stays broken.
+        """
+        if not self._gone:
+            return measured
+        gone = sum((end or seen.end_ns) - begin for begin, end in self._gone)
+        since = format_ns(self._gone[0][0] - seen.start_ns)
+        said = (f'gone for {format_ns(gone)} of {format_ns(seen.end_ns - seen.start_ns)}, the '
+                f'first time after {since}')
+        if measured.reason:
+            said = f'{measured.reason}; {said}'
+        broken = measured.low is not None and measured.low > measured.check.limit.value
+        if broken or gone <= self._most_gone * (seen.end_ns - seen.start_ns):
+            return replace(measured, reason=said)
+        return missing(measured.check, measured.count, said)
 
     def _why_nothing(self, quantity: _Quantity) -> str:
         if quantity.lacking or self._absent:

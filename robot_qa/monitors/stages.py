@@ -40,6 +40,7 @@ from robot_qa.spec.model import TestSpec
 from robot_qa.spec.stages import Stages, StageTime
 from robot_qa.timebase import format_ns
 
+NEVER_BELOW_ZERO = (INPUT, TOTAL, QUEUEING, COLD_START, DROPPED)
 # diagnostic_msgs/msg/DiagnosticStatus
 ERROR = 2
 
@@ -196,16 +197,24 @@ class _Dropped:
     def __init__(self, checks: list[Check]) -> None:
         self.checks = checks
         self._last: dict[tuple[int, str], int] = {}
+        self._silent: set[tuple[int, str]] = set()
         self._total = 0
 
     def take(self, told: Told) -> None:
-        now = told.values.get(DROPPED, 0)
+        now = told.values.get(DROPPED)
+        if now is None:
+            self._silent.add(told.source)
+            return
         last = self._last.get(told.source, now)
         # A restarted node counts from zero again.
         self._total += now - last if now >= last else now
         self._last[told.source] = now
 
     def measure(self, count: int) -> list[Measurement]:
+        silent = sorted(name for _, name in self._silent - self._last.keys())
+        if silent:
+            reason = f'no message of {" and ".join(silent)} has "{DROPPED}"'
+            return [missing(check, count, reason) for check in self.checks]
         if not self._last:
             return [missing(check, count) for check in self.checks]
         return [exact(check, self._total, count) for check in self.checks]
@@ -244,6 +253,8 @@ def _told(read: list[list[object]], received_ns: int, publisher: int) -> Told:
         if not text.removeprefix('-').isdecimal():
             raise ValueError(f'"{key}" is "{text}", not a whole number')
         numbers[str(key)] = int(text)
+        if int(text) < 0 and (key in NEVER_BELOW_ZERO or str(key).startswith(STAGE)):
+            raise ValueError(f'"{key}" is {text}, below zero')
     if INPUT not in numbers:
         raise ValueError(f'there is no "{INPUT}"')
     failed = str(texts[0]) or 'no text' if int(str(levels[0])) >= ERROR else ''

@@ -136,7 +136,8 @@ class _ProcessWatch(_Watched):
             return entry
         if self._absent:
             return None
-        self._absent = self._nobody()
+        what = self._nobody()
+        self._absent = f'there is no {what.removeprefix("a ")}' if self._pattern else what
         return {'absent': self._absent}
 
     def _pids(self) -> Iterable[int]:

@@ -54,6 +54,8 @@ from robot_qa.spec.values import (
 )
 
 NOMINAL = 'nominal'
+POSES = ('odometry', 'localisation')
+MOST_UNANSWERED = 0.1
 # By what a slice of the objects (or pixels) of a task may choose.
 _CHOICES: dict[str, tuple[str, ...]] = {
     'detection_2d': ('class', 'distance', 'size', 'side', 'occlusion', 'truncation'),
@@ -83,7 +85,8 @@ class Accuracy(Limits):
     unmatched: Annotated[AtMost, Bare('max')] = AtMost(max=0.01)
     """The share of the predictions without a truth, or that cannot be read; 1 % if left out."""
     unanswered: Annotated[AtMost, Bare('max')] | None = None
-    """The share of the true messages without a prediction."""
+    """The share of the true messages without a prediction; 10 % if left out, but for poses and
+    with interpolate, where it has no limit then."""
     left_out: Annotated[AtMost, Bare('max')] = AtMost(max=0.0)
     """The share of the pairs that the monitor left out for lack of memory; 0 % if left out."""
     fields: dict[str, FieldPath] = Field(default_factory=dict)
@@ -113,6 +116,13 @@ class Accuracy(Limits):
         if self.association.interpolate and self.kind not in INTERPOLATED:
             raise wrong(f'the truth of {self.kind} cannot be interpolated; use nearest',
                         'association', 'interpolate')
+        return self
+
+    @model_validator(mode='after')
+    def _answers_are_asked_for(self) -> Accuracy:
+        if self.unanswered is None and self.kind not in POSES and not self.association.interpolate:
+            # Not by assignment, after which it would count as written in the spec.
+            self.__dict__['unanswered'] = AtMost(max=MOST_UNANSWERED)
         return self
 
     @model_validator(mode='after')
@@ -175,6 +185,34 @@ class _Objects(Accuracy):
     """The overlap from which a box is found; 0.5 if left out."""
 
 
+class _ObjectsInSpace(_Objects):
+    """What boxes in space take besides."""
+
+    centre_distance: Annotated[Number, Field(gt=0)] | None = None
+    """A box is found if the centres are nearer than this, in m, whatever the overlap; as in
+    nuScenes, whose average precision then counts."""
+
+    @model_validator(mode='after')
+    def _one_of_both(self) -> _ObjectsInSpace:
+        if self.centre_distance is None:
+            return self
+        if 'iou' in self.model_fields_set:
+            raise wrong('either iou or centre_distance was expected', 'iou')
+        parts: dict[tuple[str, ...], Any] = {
+            ('metrics',): self.metrics, ('worst_slice',): self.worst_slice,
+            **{('slices', name): part for name, part in self.slices.items()},
+            **{('drop_from', name): part for name, part in self.drop_from.items()},
+        }
+        found: list[Finding] = [
+            ((*path, metric), f'{metric} is at an IoU; with centre_distance there are map and ap')
+            for path, part in parts.items() if part is not None
+            for metric in part.limits() if metric.startswith('map_')
+        ]
+        if found:
+            raise wrong_all(found)
+        return self
+
+
 class _Poses(Accuracy):
     """What tasks with poses take besides."""
 
@@ -226,7 +264,7 @@ class _Depth(Accuracy):
 
 
 _BASES: dict[str, type[Accuracy]] = {
-    'detection_2d': _Objects, 'detection_3d': _Objects, 'tracking': _Objects,
+    'detection_2d': _Objects, 'detection_3d': _ObjectsInSpace, 'tracking': _Objects,
     'odometry': _Poses, 'localisation': _Poses, 'depth': _Depth, 'classification': _Classes,
     'segmentation': _Images,
 }

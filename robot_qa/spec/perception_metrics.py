@@ -113,15 +113,18 @@ METRICS: dict[str, dict[str, Metric]] = {
         'map': Metric('Mean average precision over classes and IoU 0.5 to 0.95 (COCO).'),
         'map_50': Metric('Mean average precision over classes at an IoU of 0.5.'),
         'map_75': Metric('Mean average precision over classes at an IoU of 0.75.'),
+        'ap': Metric('Mean average precision over classes at "iou".'),
         'ar': Metric('Mean recall over classes and IoU 0.5 to 0.95, of 100 detections (COCO).'),
         **_FOUND,
         'ece': Metric('Expected calibration error of the scores.', 'error'),
     },
     'detection_3d': {
-        'map': Metric('Mean average precision over classes and IoU 0.25, 0.5 and 0.7.'),
+        'map': Metric('Mean average precision over classes and IoU 0.25, 0.5 and 0.7; with '
+                      '"centre_distance" over 0.5, 1, 2 and 4 m (nuScenes).'),
         'map_25': Metric('Mean average precision over classes at an IoU of 0.25.'),
         'map_50': Metric('Mean average precision over classes at an IoU of 0.5.'),
         'map_70': Metric('Mean average precision over classes at an IoU of 0.7.'),
+        'ap': Metric('Mean average precision over classes at "iou" or "centre_distance".'),
         **_FOUND,
     },
     'tracking': {
@@ -156,10 +159,12 @@ METRICS: dict[str, dict[str, Metric]] = {
     },
     'classification': {
         'accuracy': Metric('Share of the samples whose surest class is the true one.'),
-        'top_5': Metric('Share of the samples whose true class is among the surest five.'),
+        **{f'top_{n}': Metric(f'Share of the samples whose true class is among the surest {n}.')
+           for n in range(2, 11)},
         'precision': Metric('Mean precision over the classes.'),
         'recall': Metric('Mean recall over the classes.'),
         'f1': Metric('Mean F1 over the classes.'),
+        'ece': Metric('Expected calibration error of the score of the surest class.', 'error'),
     },
     'segmentation': {
         'pixel_accuracy': Metric('Share of the pixels with the true label.'),
