@@ -9,8 +9,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from robot_qa.processes import ProcessSpec, child_environment
+from robot_qa.scenario import shared_memory
 from robot_qa.simulators import gazebo_bridge, gazebo_server
 from robot_qa.spec.model import TestSpec
 from robot_qa.spec.simulator import Simulator
@@ -43,18 +45,18 @@ def simulator_specs(spec: TestSpec, folder: Path, logs: Path) -> list[ProcessSpe
     if simulator.backend == 'gazebo':
         return _gazebo_specs(spec, simulator, folder, logs)
     words = (
-        sys.executable, '-m', 'robot_qa.embedded.node', str(folder / simulator.world),
+        sys.executable, '-m', 'robot_qa.embedded.program', str(folder / simulator.world),
         '--seed', str(simulator.seed), '--real-time-factor', str(simulator.real_time_factor),
         '--render', simulator.render,
     )
-    return [ProcessSpec('simulator', words, folder, _environment(logs))]
+    return [ProcessSpec('simulator', words, folder, _equipment(folder, logs))]
 
 
 def _gazebo_specs(
     spec: TestSpec, simulator: Simulator, folder: Path, logs: Path,
 ) -> list[ProcessSpec]:
     """Return the server of Gazebo, and what brings its topics to ROS."""
-    env = _environment(logs)
+    env = _equipment(folder, logs)
     gazebo_server.check_installed(env)
     world = folder / str(simulator.world)
     name = gazebo_server.world_name(world)
@@ -113,6 +115,40 @@ def environment_for(
                 os.environ[name] = value
 
 
+class Interrupts:
+    """Ctrl-C and SIGTERM during a run: the first one interrupts it, and none what has to follow.
+
+    So what the run did is taken back and its report is written, however often they come;
+    ``count`` says how often. Outside the main thread, or if they are ignored, nothing changes.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._raises = True
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def calm(self) -> None:
+        """Let none interrupt from now on."""
+        self._raises = False
+
+    def _take(self, *_: object) -> None:
+        self.count += 1
+        if self._raises:
+            self._raises = False
+            raise KeyboardInterrupt
+
+
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
     """Let SIGTERM end a run as Ctrl-C does, with a report."""
@@ -135,6 +171,16 @@ def _environment(logs: Path) -> dict[str, str]:
         os.environ, int(os.environ['ROS_DOMAIN_ID']),
         {'ROS_LOG_DIR': str(logs), **_our_python_first()},
     )
+
+
+def _equipment(folder: Path, logs: Path) -> dict[str, str]:
+    """Return the environment of test equipment, which images leave whole.
+
+    What is under test does not get that: its middleware is what the robot has.
+    """
+    env = _environment(logs)
+    logs.mkdir(parents=True, exist_ok=True)
+    return env | shared_memory.variables(env, folder, logs)
 
 
 def _our_python_first() -> dict[str, str]:

@@ -17,6 +17,7 @@ from robot_qa.probes.journal import PREFIX, SCENARIO, entries
 from robot_qa.spans import Memory, Span
 from robot_qa.spec.scenario import Step
 from robot_qa.spec.scenario_order import name_of
+from robot_qa.spec.scenario_played import Played
 from robot_qa.timebase import NS_PER_S, format_ns
 
 JOURNAL = PREFIX + SCENARIO
@@ -39,12 +40,14 @@ class Moment:
     def later(self, ns: int, clock: SimulatedClock | None) -> int | None:
         """Return the time ``ns`` later on the clock of the run, as system time.
 
-        None where simulated time has not come so far.
+        None where simulated time has not come so far. It goes on after a reset.
         """
         if not ns or clock is None or self.simulated_ns is None:
             return self.system_ns + ns
-        index = int(np.searchsorted(clock.simulated.values, self.simulated_ns + ns))
-        return int(clock.received.values[index]) if index < len(clock.simulated) else None
+        tick = int(np.searchsorted(clock.received.values, self.system_ns, side='right')) - 1
+        passed = int(clock.elapsed.values[tick]) if tick >= 0 else 0
+        index = int(np.searchsorted(clock.elapsed.values, passed + ns))
+        return int(clock.received.values[index]) if index < len(clock.elapsed) else None
 
 
 @dataclass
@@ -106,6 +109,7 @@ class Expectations:
     ) -> None:
         """Take where the spec asks for each check, and how monitors of some of them are made."""
         self._steps = steps
+        self._played = Played(steps)
         self._sources = sources
         self._clock = clock
         self._make = make
@@ -128,8 +132,10 @@ class Expectations:
         for batch in batches:
             if batch.topic == JOURNAL:
                 for stamp, entry in entries(batch):
-                    moment = Moment(stamp, entry.get('simulated_ns'))
-                    self._follow(entry['event'], entry['step'], entry['occurrence'], moment)
+                    index = self._played.step(entry)
+                    if index is not None:
+                        moment = Moment(stamp, entry.get('simulated_ns'))
+                        self._follow(entry['event'], index, entry['occurrence'], moment)
         spans = sorted(self._open_spans(), key=lambda span: span.start_ns)
         for batch in batches:
             for span in spans:
@@ -138,6 +144,10 @@ class Expectations:
 
     def results(self, seen: Observation, final: bool) -> Iterator[CheckResult]:
         """Yield what each check with exceptions, and each expectation, came to."""
+        if (why := self._played.misfit) is not None:
+            for name in [*self.usual, *(one.name for one in self._all)]:
+                yield CheckResult(name, Verdict.INCONCLUSIVE, why, self._sources[name])
+            return
         for window in self._windows():
             if window.span is not None and not window.is_over:
                 window.is_over = final or window.span.is_over(seen.end_ns)
@@ -179,6 +189,8 @@ class Expectations:
             for one in self._all:
                 if one.step == index:
                     one.windows.append(self._window(one, episode))
+            return
+        if (index, occurrence) not in self._episodes:
             return
         episode = self._episodes[index, occurrence]
         if event == 'done':

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import time
-from contextlib import ExitStack
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from robot_qa.bring_up import (
     BRIDGE,
+    Interrupts,
     environment_for,
     process_spec,
     simulator_specs,
-    terminated_like_interrupted,
 )
 from robot_qa.checks import CheckResult, Verdict
 from robot_qa.domains import claim_domain
 from robot_qa.errors import RobotQaError, SetupError
 from robot_qa.messages.typestore import TypeStore
+from robot_qa.monitors.clocks import clock_topics
 from robot_qa.panel import Panel, clock_first
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.probes.recorder import Recorder
@@ -28,13 +33,15 @@ from robot_qa.report.model import Report
 from robot_qa.report.view import QuietView, View
 from robot_qa.run_folder import Cost, RunFolder, environment, utc_now
 from robot_qa.spec.graph import graph_interest
-from robot_qa.spec.hardware import check_harmless
+from robot_qa.spec.hardware import check_harmless, moved_hardware
 from robot_qa.spec.loader import LoadedSpec
+from robot_qa.spec.model import TestSpec
 from robot_qa.spec.system import System
 from robot_qa.timebase import NS_PER_S, format_ns
 
 if TYPE_CHECKING:
     from robot_qa.probes.live import LiveProbe
+    from robot_qa.scenario.deadman import DeadMan
     from robot_qa.scenario.stage import Stage
 
 SHOW_PERIOD_S = 1.0
@@ -42,6 +49,7 @@ SHOW_PERIOD_S = 1.0
 SLOWEST_SIMULATION = 10
 SPARE_S = 60.0
 DISCOVERY_S = 5.0
+UNOBSERVED = 'the observation did not begin'
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,10 @@ class Run:
         self._recorder: Recorder | None = None
         self._companions: list[Companion] = []
         self._stage: Stage | None = None
+        self._interrupts = Interrupts()
+        self._said_hurried = False
+        self._guarding = ExitStack()
+        self._dead_man: DeadMan | None = None
         self._cost = Cost()
         self._ready_s = 0.0
         self._observing = False
@@ -93,22 +105,46 @@ class Run:
         """Make the run and return its report."""
         with ExitStack() as stack:
             stack.callback(self._view.close)
-            stack.enter_context(terminated_like_interrupted())
+            stack.enter_context(self._interrupts)
             probe = self._open(stack)
             try:
-                self._bring_up(probe)
-                self._watch(probe)
+                with self._faults_noted():
+                    self._bring_up(probe)
+                    self._watch(probe)
+                self._interrupts.calm()
             except KeyboardInterrupt:
                 self._event('interrupted')
                 self._fault('run.duration', Verdict.INCONCLUSIVE, 'stopped by an interrupt '
                             f'after {self._elapsed_s():.1f} s')
-            except RunStoppedError as stop:
-                self._fault(stop.check, stop.verdict, stop.reason)
-            except RobotQaError as error:
-                self._fault('run', Verdict.ERROR, str(error))
-            if self._stage is not None:
-                self._stage.end()
+            with self._faults_noted():
+                if self._stage is not None:
+                    self._stage.end(self._is_hurried)
+            with self._faults_noted():
+                self._take(probe)
             return self._conclude(probe)
+
+    @contextmanager
+    def _faults_noted(self) -> Iterator[None]:
+        """Make what breaks off here a check on the run, so that its report is still written."""
+        try:
+            yield
+        except RunStoppedError as stop:
+            self._fault(stop.check, stop.verdict, stop.reason)
+        except RobotQaError as error:
+            self._fault('run', Verdict.ERROR, str(error))
+        except Exception as error:
+            self._event('traceback', ''.join(traceback.format_exception(error)))
+            self._fault('run', Verdict.ERROR, f'{type(error).__name__}: {error}; '
+                        f'the traceback is in {self.folder.path / "timeline.jsonl"}')
+
+    def _is_hurried(self) -> bool:
+        hurried = self._interrupts.count > 1
+        if hurried and not self._said_hurried:
+            self._said_hurried = True
+            self._event('hurried')
+            self._view.say('taking back what the scenario did, with little patience now; '
+                           'the report follows')
+        return hurried
 
     def _open(self, stack: ExitStack) -> LiveProbe:
         """Claim a domain of our own, unless we attach to a running system; join the graph."""
@@ -123,6 +159,8 @@ class Run:
                 Processes(self.folder.path / 'logs', inherit_fd=claim.fileno())
             )
         live = import_live()
+        # Left last: by then everything that commands and sends goals has taken them back.
+        self._guarding = stack.enter_context(ExitStack())
         wanted = []
         names = set(self._panel.ros_topics)
         if self._spec.scenario:
@@ -158,6 +196,10 @@ class Run:
             self._view.say('attaching to the running graph')
             self._discover(probe)
             self._wait_ready(probe, system)
+            if system.simulator is not None:
+                from robot_qa.scenario.stage import prove_simulated
+
+                prove_simulated(self._spec, probe.node)
             self._prepare_stage({})
             return
         spec_folder = self._loaded.path.parent.absolute()
@@ -179,15 +221,21 @@ class Run:
     def _prepare_stage(self, specs: dict[str, ProcessSpec]) -> None:
         if self._stage is not None:
             self._stage.prepare(self._processes, specs)
+        self._guard()
+
+    def _guard(self) -> None:
+        """Start what stops the robot if this run dies, where it moves one that runs already."""
+        self._dead_man = self._guarding.enter_context(guarded(self._spec))
 
     def _wait_ready(self, probe: LiveProbe, system: System) -> None:
         ready = system.ready
+        relays = [f'/{name}' for name in self._relays()]
         simulated = system.simulator is not None and system.simulator.simulates
         topics = ['/clock', *ready.topics] if simulated else ready.topics
         deadline = time.monotonic() + ready.timeout / NS_PER_S
         while True:
             self._drain(probe)
-            lacking = probe.missing(topics, ready.services, ready.nodes)
+            lacking = probe.missing(topics, ready.services, [*ready.nodes, *relays])
             if not lacking:
                 return
             self._check_processes('system.ready')
@@ -235,12 +283,15 @@ class Run:
         shown = self._begun
         while self._elapsed_s() * NS_PER_S < self._duration_ns:
             self._take(probe)
+            if self._dead_man is not None:
+                self._dead_man.check()
             now = time.monotonic()
             if now - shown >= SHOW_PERIOD_S:
                 shown = now
                 results = self._panel.results(probe.observation(), final=False)
                 self._view.show(results, self._elapsed_s(), self._duration_ns / NS_PER_S)
-                if self._spec.stop_when_decided and self._panel.all_decided:
+                if self._spec.stop_when_decided and self._panel.all_decided and (
+                        self._stage is None or self._stage.is_over):
                     self._event('decided')
                     self._observed = f'every check was decided after {self._elapsed_s():.1f} s'
                     break
@@ -277,9 +328,9 @@ class Run:
         clock = self._panel.clock
         if clock is None:
             return time.monotonic() - self._begun
-        if not len(clock.simulated):
+        if not len(clock.elapsed):
             return 0.0
-        return float(clock.simulated.values[-1] - clock.simulated.values[0]) / NS_PER_S
+        return float(clock.elapsed.values[-1]) / NS_PER_S
 
     def _check_processes(self, stopped: str) -> None:
         """Note what ended by itself; stop the run when nothing under test is left."""
@@ -287,13 +338,18 @@ class Run:
             return
         ended = self._processes.poll()
         noted = {result.name for result in self._run_checks}
-        mandatory = self._lasting()
+        mandatory = lasting_processes(self._spec)
         killed = self._stage.killed if self._stage else set()
         for check, name in mandatory.items():
             if name in ended and name not in killed and check not in noted:
                 reason = f'ended by itself with code {ended[name].code}; see {ended[name].log}'
                 self._event('exited', f'{name}: {reason}')
                 self._fault(check, Verdict.FAIL, reason)
+        for name in self._relays():
+            if name in ended:
+                raise RunStoppedError(f'system.{name}', Verdict.ERROR, (
+                    f'ended by itself with code {ended[name].code}, so that nothing reached those '
+                    f'who listen any more; see {ended[name].log}'))
         gone = 'system.simulator' in mandatory and 'simulator' in ended
         if gone or (mandatory and all(name in ended for name in mandatory.values())):
             raise RunStoppedError(
@@ -301,15 +357,9 @@ class Run:
                 f'{self._elapsed_s():.1f} s into the observation',
             )
 
-    def _lasting(self) -> dict[str, str]:
-        """Return the processes that may not end during the run, by the name of their check."""
-        lasting = {f'system.processes.{process.name}': process.name
-                   for process in self._system.processes if not process.may_exit}
-        simulator = self._system.simulator
-        if simulator is None or not simulator.started:
-            return lasting
-        bridge = {'system.bridge': BRIDGE} if simulator.bridged else {}
-        return {'system.simulator': 'simulator', **bridge, **lasting}
+    def _relays(self) -> list[str]:
+        """Return the processes of ours that every message on a topic with faults goes through."""
+        return self._stage.relays if self._stage is not None and self._processes else []
 
     def _check_timeout(self) -> None:
         deadline = self._deadline
@@ -325,14 +375,17 @@ class Run:
 
     def _conclude(self, probe: LiveProbe) -> Report:
         """Judge what came, and write the report before anything is stopped."""
-        self._take(probe)
         seen = probe.observation()
-        self.results = [*self._all_run_checks(), *self._panel.results(seen, final=True)]
+        judged = self._panel.results(seen, final=True)
+        if not self._observing:  # or a silent topic would have a rate of 0 Hz
+            judged = [CheckResult(one.name, Verdict.INCONCLUSIVE, UNOBSERVED, one.source)
+                      for one in judged]
+        self.results = [*self._all_run_checks(), *judged]
         if self._recorder is not None:
             self._close_recording(self._recorder, seen)
         return self.folder.write(
             started=self._started, results=self.results, seen=seen, messages=self._panel.messages,
-            cost=self._cost, environment=environment(),
+            cost=self._cost, clocks=self._panel.host_clocks, environment=environment(),
         )
 
     def _close_recording(self, recorder: Recorder, seen: Observation) -> None:
@@ -348,19 +401,20 @@ class Run:
     def _all_run_checks(self) -> list[CheckResult]:
         """Return the checks on the run itself: what was started, what became ready, how long."""
         known = {result.name: result for result in self._run_checks}
-        names = ['run.duration']
-        if self._spec.system is not None:
-            names.insert(0, 'system.ready')
-        names += self._lasting()
+        names = run_check_names(self._spec)
         source = f'{self._loaded.path}:1:1'
         cut_short = any(name in known for name in ('run', 'system.ready'))
         for name in names:
             if name not in known and cut_short and not self._observing:
                 known[name] = CheckResult(
-                    name, Verdict.INCONCLUSIVE, 'the observation did not begin', source
+                    name, Verdict.INCONCLUSIVE, UNOBSERVED, source
                 )
         fine = {'system.ready': f'ready after {self._ready_s:.1f} s',
                 'run.duration': self._observed}
+        if self._stage is not None:
+            fine |= {check: 'killed by the scenario'
+                     for check, name in lasting_processes(self._spec).items()
+                     if name in self._stage.killed}
         results = [
             known.pop(name, CheckResult(
                 name, Verdict.PASS, fine.get(name, 'ran to the end'), source
@@ -376,6 +430,43 @@ class Run:
 
     def _event(self, event: str, detail: str = '') -> None:
         self.folder.note(event, detail)
+        if event == 'cannot':
+            self._view.say(f'cannot be done here: {detail}')
+
+
+@contextmanager
+def guarded(spec: TestSpec) -> Iterator[DeadMan | None]:
+    """Keep what stops the robot if this process dies; None where a run moves none that runs."""
+    commands, actions = moved_hardware(spec)
+    if not (commands or actions):
+        yield None
+        return
+    from robot_qa.scenario.deadman import DeadMan
+
+    with DeadMan() as dead_man:
+        for topic, type_name in commands.items():
+            dead_man.stop_on(topic, type_name)
+        for action in actions:
+            dead_man.cancel(action)
+        yield dead_man
+
+
+def run_check_names(spec: TestSpec) -> list[str]:
+    """Return the names of the checks that a live run adds to those of its spec."""
+    ready = [] if spec.system is None else ['system.ready']
+    return [*ready, 'run.duration', *lasting_processes(spec)]
+
+
+def lasting_processes(spec: TestSpec) -> dict[str, str]:
+    """Return the processes that may not end during a run, by the name of their check."""
+    system = spec.system or System()
+    lasting = {f'system.processes.{process.name}': process.name
+               for process in system.processes if not process.may_exit}
+    simulator = system.simulator
+    if simulator is None or not simulator.started:
+        return lasting
+    bridge = {'system.bridge': BRIDGE} if simulator.bridged else {}
+    return {'system.simulator': 'simulator', **bridge, **lasting}
 
 
 class Companion(Protocol):
@@ -397,10 +488,11 @@ class Companion(Protocol):
 def live_companions(
     loaded: LoadedSpec, node: Any, store: TypeStore, processes: Processes | None = None
 ) -> list[Companion]:
-    """Return the probes of the graph, services, actions and resources that a spec needs."""
+    """Return the probes of the graph, services, actions and so on that a spec needs."""
     from robot_qa.probes.caller import ServiceCaller
     from robot_qa.probes.goals import ActionCaller
     from robot_qa.probes.graph import GraphProbe
+    from robot_qa.probes.host_clocks import HostClocks
 
     spec = loaded.spec
     found: list[Companion] = []
@@ -413,6 +505,9 @@ def live_companions(
         found.append(ActionCaller(node, spec.actions, store, loaded.marks))
     if spec.resources:
         found.append(ResourceProbe(spec.resources, processes.pids if processes else None))
+    # What we start ourselves is on this host.
+    if processes is None and (stamped := clock_topics(spec)):
+        found.append(HostClocks(node, stamped))
     return found
 
 
@@ -429,6 +524,10 @@ class RunStoppedError(RobotQaError):
 def import_live() -> Any:
     """Import the live probe, which needs ROS."""
     try:
+        # The first node would do it, with warnings of a library that is none of a user's.
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', DeprecationWarning)
+            importlib.import_module('rosidl_generator_py')
         from robot_qa.probes import live
     except ImportError as error:
         raise SetupError(

@@ -9,10 +9,12 @@ from robot_qa.checks import CheckResult, Verdict
 from robot_qa.expectations import KINDS, Expectations
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.monitor_set import MonitorSet
+from robot_qa.monitors import clocks
 from robot_qa.monitors.base import CLOCK_TOPIC, Context, SimulatedClock
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.spec.loader import LoadedSpec
 from robot_qa.spec.model import declared_checks
+from robot_qa.spec.scenario_order import RELAYED
 from robot_qa.stats import Confidence
 from robot_qa.timebase import NS_PER_S
 
@@ -35,9 +37,15 @@ class Panel:
             name: source for name, source in self._sources.items()
             if name not in special and not name.startswith('scenario.')
         }, self.clock)
+        # The relay numbers and sends the messages anew, so that these begin with it.
+        self._from_relay = tuple(
+            f'topics.{step.fault.topic}.{key}' for step in self._spec.scenario
+            if step.fault is not None for key in RELAYED)
         self._decided: dict[str, float] = {}
         self._hard_after_s = (self._spec.min_duration or self._spec.duration) / NS_PER_S
         self.messages = 0
+        # Whose clocks wrote the stamps, for the report.
+        self.host_clocks = clocks.Clocks()
 
     def _expected(self) -> Expectations | None:
         if not any(name.startswith('scenario.') for name in self._sources):
@@ -67,6 +75,8 @@ class Panel:
             self.messages += len(batch)
             if self.clock is not None and batch.topic == CLOCK_TOPIC:
                 self.clock.update(batch)
+            if batch.topic == clocks.JOURNAL:
+                self.host_clocks.update(batch)
             self._monitors.take(batch)
         if self._expectations is not None:
             self._expectations.update(batches)
@@ -97,7 +107,10 @@ class Panel:
             self._decided.setdefault(result.name, elapsed_s)
         else:
             self._decided.pop(result.name, None)
-        return replace(result, decided_s=self._decided.get(result.name))
+        reason = result.reason
+        if result.name.startswith(self._from_relay):
+            reason += '; between the relay of its faults and us alone'
+        return replace(result, reason=reason, decided_s=self._decided.get(result.name))
 
     def _is_decided(self, result: CheckResult, elapsed_s: float) -> bool:
         """Tell whether a verdict is final: a hard limit that holds is so only after a time."""

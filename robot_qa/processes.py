@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -135,6 +135,28 @@ class Processes:
         self._stop(patience_s, name=name)
         return self._exits[name]
 
+    def begin_stop(self, name: str, patience_s: float = 5.0) -> Callable[[], Exit | None]:
+        """Begin to stop a process as `stop` does, without waiting for it.
+
+        What is returned is to be called until it says how the process ended; it raises what `stop`
+        raises.
+        """
+        self._require_known(name)
+        number = self._request(stop={'patience_s': patience_s, 'name': name})
+        timeout_s = _stop_timeout_s(patience_s)
+        deadline = time.monotonic() + timeout_s
+
+        def look() -> Exit | None:
+            while number not in self._answers:
+                if not self._receive(0.0):
+                    if time.monotonic() > deadline:
+                        raise self._silent(timeout_s)
+                    return None
+            self._take_stopped(self._answers.pop(number))
+            return self._exits[name]
+
+        return look
+
     def stop_all(self, patience_s: float = 5.0) -> dict[str, Exit]:
         """Stop everything at once as `stop` does; return the exits of all that were started."""
         self._stop(patience_s)
@@ -193,22 +215,27 @@ class Processes:
                 f'no process "{name}" was started{did_you_mean(name, known)}')
 
     def _stop(self, patience_s: float, **which: str) -> None:
-        timeout_s = patience_s + keeper.TERM_PATIENCE_S + keeper.KILL_PATIENCE_S
-        answer = self._ask(
-            timeout_s + _ANSWER_TIMEOUT_S, stop={'patience_s': patience_s, **which})
+        self._take_stopped(self._ask(
+            _stop_timeout_s(patience_s), stop={'patience_s': patience_s, **which}))
+
+    def _take_stopped(self, answer: dict[str, Any]) -> None:
         if 'failed' in answer:
             raise ProcessError(answer['failed'])
         for name, end in answer['stopped'].items():
             self._running.discard(name)
             self._exits[name] = Exit(name, end['code'], end['signal'], self._log_of(name))
 
-    def _ask(self, timeout_s: float, **request: Any) -> dict[str, Any]:
+    def _request(self, **request: Any) -> int:
+        """Send a request and return its number, by which it will be answered."""
         self._requests += 1
-        number = self._requests
         try:
-            self._send({'id': number, **request})
+            self._send({'id': self._requests, **request})
         except (OSError, ValueError) as error:
             raise self._lost() from error
+        return self._requests
+
+    def _ask(self, timeout_s: float, **request: Any) -> dict[str, Any]:
+        number = self._request(**request)
         deadline = time.monotonic() + timeout_s
         while number not in self._answers:
             if not self._receive(deadline - time.monotonic()) and time.monotonic() > deadline:
@@ -259,6 +286,10 @@ class Processes:
         return ProcessError(
             f'the keeper of the processes under test (pid {self._keeper.pid}) was lost; the '
             f'processes {sorted(self._running)} died with it')
+
+
+def _stop_timeout_s(patience_s: float) -> float:
+    return patience_s + keeper.TERM_PATIENCE_S + keeper.KILL_PATIENCE_S + _ANSWER_TIMEOUT_S
 
 
 def child_environment(

@@ -38,14 +38,14 @@ class Memory:
         kept = self._kept.setdefault(batch.topic, {})
         rows = range(len(batch))
         if batch.topic == STATIC_TOPIC:
-            kept.update({len(kept): _copy(batch, row) for row in rows})
+            kept.update({len(kept): copied(batch, row) for row in rows})
         elif batch.topic == GRAPH_TOPIC:
             shown = [row for row in rows if _SNAPSHOT in bytes(batch.payloads[row])]
             if shown:
-                kept[0] = _copy(batch, shown[-1])
+                kept[0] = copied(batch, shown[-1])
         else:
             last = {who: row for row, who in enumerate(batch.publisher.tolist())}
-            kept.update({who: _copy(batch, row) for who, row in last.items()})
+            kept.update({who: copied(batch, row) for who, row in last.items()})
 
     def of(self, topic: str) -> list[Batch]:
         """Return what is remembered of a topic, the oldest first."""
@@ -129,7 +129,7 @@ class Span:
         self._monitors.take(batch)
 
 
-def _copy(batch: Batch, row: int) -> Batch:
+def copied(batch: Batch, row: int) -> Batch:
     """Return one sample with bytes of its own, which do not keep the rest of the batch alive."""
     one = batch.rows(np.array([row], np.int64))
     return replace(one, payloads=Payloads.of([bytes(batch.payloads[row])]))

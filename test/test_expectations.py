@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from robot_qa.checks import Verdict
+from robot_qa.errors import SpecError
 from robot_qa.expectations import JOURNAL
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.panel import Panel, clock_first
 from robot_qa.probes.batch import Batch
 from robot_qa.probes.journal import Journal
 from robot_qa.spec.loader import load_spec
+from robot_qa.spec.scenario import Step
+from robot_qa.spec.scenario_played import marks_of
 from samples import MS, START, S, clock_ticks, observed, scans, split
 
 DROP = 'fault: {topic: /scan, drop: 100 %}'
@@ -30,11 +34,23 @@ def panel_for(
     return Panel(load_spec(path), TypeStore(workspace=False))
 
 
-def journal(*marks: tuple[float, str, int]) -> Batch:
+def steps(**actions: dict[str, Any]) -> list[dict[str, str]]:
+    """Return what names steps in a journal, from their names and actions."""
+    return marks_of([Step.model_validate({'name': name, 'at': '1 s', 'for': '3 s', **action})
+                     for name, action in actions.items()])
+
+
+DROPS = {'fault': {'topic': '/scan', 'drop': 1.0}}
+CUTS = steps(cut=DROPS, more=DROPS)
+
+
+def journal(
+    *marks: tuple[float, str, int], of: list[dict[str, str]] = CUTS,
+) -> Batch:
     """(seconds, event, step)... on the system clock alone."""
     found = Journal('scenario')
     for at, event, step in marks:
-        found.write(START + round(at * S), {'event': event, 'step': step, 'occurrence': 0})
+        found.write(START + round(at * S), {'event': event, **of[step], 'occurrence': 0})
     return found.drain()[0]
 
 
@@ -54,7 +70,8 @@ def verdicts(panel: Panel, *batches: Batch, seconds: float = 20.0) -> dict[str, 
 
 FAILS = (f'- {{name: cut, at: 5 s, for: 3 s, {DROP}, '
          'expected_to_fail: {check: topics./scan.gap}}')
-CUT = journal((5, 'begun', 0), (5.001, 'done', 0), (8, 'undoing', 0), (8.001, 'undone', 0))
+TIMES = ((5, 'begun', 0), (5.001, 'done', 0), (8, 'undoing', 0), (8.001, 'undone', 0))
+CUT = journal(*TIMES)
 GAP, EXPECTED = 'topics./scan.gap.max', 'scenario.cut.expected_to_fail'
 
 
@@ -96,6 +113,36 @@ def test_a_step_that_was_not_played_proves_nothing(tmp_path: Path) -> None:
     assert found[GAP][0] == 'PASS'
 
 
+@pytest.mark.parametrize('text,marks,reason', [
+    (FAILS.replace('cut', 'crash'), CUT, 'its step "cut" is not in this spec'),
+    (FAILS.replace('100 %', '50 %'), CUT, 'its step "cut" did something else'),
+    (FAILS, journal(*TIMES, of=[{'step': '0'}]), 'it is older than this version'),
+])
+def test_a_recording_of_another_scenario_decides_nothing_that_needs_it(
+    tmp_path: Path, text: str, marks: Batch, reason: str,
+) -> None:
+    found = verdicts(panel_for(tmp_path, text), marks, at_10_hz((5, 8.05)))
+    assert {verdict for verdict, _ in found.values()} == {'INCONCLUSIVE'}
+    assert all(f'another scenario: {reason}' in why for _, why in found.values()), found
+
+
+def test_steps_may_have_moved_come_and_got_other_times_since(tmp_path: Path) -> None:
+    other = f'- {{name: more, at: 15 s, for: 1 s, {DROP}}}\n'
+    found = verdicts(panel_for(tmp_path, other + FAILS.replace('at: 5 s', 'at: 6 s')), CUT,
+                     at_10_hz((5, 8.05)))
+    assert (found[EXPECTED][0], found[GAP][0]) == ('PASS', 'PASS'), found
+
+
+def test_what_is_measured_behind_the_relay_says_so(tmp_path: Path) -> None:
+    text = f'- {{at: 5 s, for: 3 s, {DROP}}}'
+    loss = {name: why for name, (_, why) in verdicts(
+        panel_for(tmp_path, text, 'loss: {max: 0 %}, gap: {max: 9 s}'), at_10_hz()).items()}
+    assert loss['topics./scan.loss.max'].endswith('; between the relay of its faults and us alone')
+    assert 'relay' not in loss[GAP]
+    with pytest.raises(SpecError, match=r'no fault on /scan makes "topics\./scan\.loss" fail'):
+        panel_for(tmp_path, FAILS.replace('.gap', '.loss'), 'loss: {max: 0 %}')
+
+
 def test_it_has_to_fail_within_its_time(tmp_path: Path) -> None:
     text = FAILS.replace('.gap}', '.gap, within: 1 s}')
     late = verdicts(panel_for(tmp_path, text), CUT, at_10_hz((6.5, 8.05)))
@@ -127,16 +174,17 @@ def test_no_time_left_to_recover_is_inconclusive(tmp_path: Path) -> None:
 
 HOLDS = ('- {name: dark, at: 5 s, for: 3 s, stop: patrol, holds_during: [topics./scan.gap]}\n'
          '- {name: again, at: 12 s, for: 3 s, stop: patrol}')
+STOPPED = journal(*TIMES, of=steps(dark={'stop': 'patrol'}))
 ROBOT = 'system: {processes: [{name: patrol, command: [sleep, "99"]}]}\n'
 
 
 def test_a_check_that_holds_all_the_same(tmp_path: Path) -> None:
-    healthy = verdicts(panel_for(tmp_path, HOLDS, more=ROBOT), CUT, at_10_hz())
+    healthy = verdicts(panel_for(tmp_path, HOLDS, more=ROBOT), STOPPED, at_10_hz())
     assert healthy['scenario.dark.holds_during'][0] == 'PASS'
-    broken = verdicts(panel_for(tmp_path, HOLDS, more=ROBOT), CUT, at_10_hz((6, 7)))
+    broken = verdicts(panel_for(tmp_path, HOLDS, more=ROBOT), STOPPED, at_10_hz((6, 7)))
     assert broken['scenario.dark.holds_during'][0] == 'FAIL'
     assert broken[GAP][0] == 'FAIL', 'nobody expects it to fail'
-    elsewhere = verdicts(panel_for(tmp_path, HOLDS, more=ROBOT), CUT, at_10_hz((9, 11)))
+    elsewhere = verdicts(panel_for(tmp_path, HOLDS, more=ROBOT), STOPPED, at_10_hz((9, 11)))
     assert elsewhere['scenario.dark.holds_during'][0] == 'PASS'
 
 
@@ -168,12 +216,34 @@ def test_simulated_time_counts_for_within(tmp_path: Path) -> None:
     entries = Journal('scenario')
     for at, event in ((5, 'begun'), (5.001, 'done'), (8, 'undone')):
         entries.write(START + round(at * S), {
-            'event': event, 'step': 0, 'occurrence': 0, 'simulated_ns': round(at * S / 2)})
+            'event': event, **CUTS[0], 'occurrence': 0, 'simulated_ns': round(at * S / 2)})
     marks = entries.drain()[0]
     for silent_until, expected in ((11.5, 'PASS'), (12.5, 'FAIL')):
         found = verdicts(panel_for(tmp_path, text, more=more), clock, marks,
                          at_10_hz((5, silent_until)))
         assert found['scenario.cut.recovers'][0] == expected, found
+
+
+def test_after_a_reset_simulated_time_goes_on_for_within(tmp_path: Path) -> None:
+    """The clock is set back to 0 at 5 s by the very step that is to be recovered from."""
+    world = tmp_path / 'w.sdf'
+    world.write_text('<sdf version="1.9"><world name="w"/></sdf>')
+    more = 'system: {simulator: {backend: embedded, world: w.sdf}}\n'
+    text = ('- {name: back, at: 5 s, reset: true, expected_to_fail: {check: topics./scan.gap, '
+            'within: 1 s}, recovers: {check: topics./scan, within: 2 s}}')
+    ticks = np.arange(0, 20 * S, 10 * MS)
+    clock = clock_ticks(ticks, np.where(ticks < 5 * S, ticks, ticks - 5 * S))
+    entries = Journal('scenario')
+    (back,) = marks_of([Step.model_validate({'name': 'back', 'at': '5 s', 'reset': True})])
+    for at, event, simulated in ((5, 'begun', 5.0), (5.001, 'done', 0.0)):
+        entries.write(START + round(at * S), {
+            'event': event, **back, 'occurrence': 0, 'simulated_ns': round(simulated * S)})
+    marks = entries.drain()[0]
+    for silent_until, expected in ((6.5, 'PASS'), (7.5, 'FAIL')):
+        found = verdicts(panel_for(tmp_path, text, more=more), clock, marks,
+                         at_10_hz((5, silent_until)))
+        assert found['scenario.back.expected_to_fail'][0] == 'PASS', found
+        assert found['scenario.back.recovers'][0] == expected, found
 
 
 def pieces(whole: Batch, seconds: list[float]) -> list[tuple[int, Batch]]:

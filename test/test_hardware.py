@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,6 +74,26 @@ def test_goals_of_checks_need_a_word_too(tmp_path: Path) -> None:
     assert acts_on_hardware(load_spec(path).spec) == ['goals to /dock']
 
 
+def test_calls_of_checks_need_a_word_too(tmp_path: Path) -> None:
+    text = ('services:\n  /status: {type: std_srvs/srv/Trigger, available: {within: 1 s}}\n'
+            '  /arm: {type: std_srvs/srv/SetBool, every: 1 s, request: {data: true},\n'
+            '         failures: {max: 0 %}}\n')
+    (only,) = problems(tmp_path, text)
+    assert only.startswith('6:45: a call acts on a robot') and '"allow: [call]"' in only
+    path = tmp_path / 'x.qa.yaml'
+    path.write_text(f'{HEAD}{text}allow: [call]\n')
+    assert acts_on_hardware(load_spec(path).spec) == ['calls of /arm']
+    assert problems(tmp_path, text + PLACE) == [], 'what the run starts is its own'
+
+
+@pytest.mark.parametrize('place', ['', PLACE])
+def test_only_velocities_have_velocity_limits(tmp_path: Path, place: str) -> None:
+    text = DRIVE.replace('geometry_msgs/msg/Twist', 'std_msgs/msg/Float64')
+    (only,) = problems(tmp_path, f'{CHECK}{place}allow: [publish]\n{LIMITS}{text}')
+    assert 'a std_msgs/msg/Float64 is no velocity command' in only
+    assert only.startswith(f'{12 if place else 11}:')
+
+
 def test_what_has_to_be_stopped_if_the_run_dies(tmp_path: Path) -> None:
     path = tmp_path / 'x.qa.yaml'
     text = (
@@ -121,11 +141,12 @@ def robot(tmp_path: Path) -> Iterator[SimpleNamespace]:
 
 def start(
     robot: SimpleNamespace, *words: str, text: str = f'allow: [publish]\n{LIMITS}{DRIVE}',
+    program: Sequence[str] = ('-m', 'robot_qa.cli'),
 ) -> subprocess.Popen[str]:
     path = robot.folder / 'x.qa.yaml'
     path.write_text(HEAD + CHECK + text)
     return subprocess.Popen(
-        [sys.executable, '-m', 'robot_qa.cli', 'run', str(path), '--quiet', '--out',
+        [sys.executable, *program, 'run', str(path), '--quiet', '--out',
          str(robot.folder / 'out'), *words], env=robot.env, text=True, stderr=subprocess.PIPE)
 
 
@@ -162,6 +183,76 @@ def test_commands_are_limited_and_end_with_the_step(robot: SimpleNamespace) -> N
 
 
 @pytest.mark.live
+def test_a_simulator_that_is_said_to_run_has_to_answer_first(
+    robot: SimpleNamespace,
+) -> None:
+    from rosgraph_msgs.msg import Clock
+    from std_srvs.srv import Trigger
+
+    # As from a robot whose stack forwards the time of another machine.
+    clock = robot.node.create_publisher(Clock, '/clock', 10)
+    robot.node.create_timer(0.1, lambda: clock.publish(Clock()))
+    called: list[object] = []
+
+    def arm(request: Any, answer: Any) -> Any:
+        called.append(request)
+        return answer
+
+    robot.node.create_service(Trigger, '/arm', arm)
+    calls = ('services: {/arm: {type: std_srvs/srv/Trigger, every: 100 ms, '
+             'failures: {max: 100 %}}}\n')
+    (robot.folder / 'impatient.py').write_text(
+        'import sys\nfrom robot_qa import cli\nfrom robot_qa.simulators import standard\n'
+        'standard.CONNECT_S = 2.0\nsys.exit(cli.main())\n')
+    run = start(robot, program=[str(robot.folder / 'impatient.py')],
+                text='clock: system\nsystem: {simulator: {backend: standard}}\n' + calls + DRIVE)
+    assert spin_until(robot, lambda: run.poll() is not None)
+    assert run.returncode == 4 and not robot.commands and not called
+    checks = json.loads((robot.folder / 'out' / 'report.json').read_text())['checks']
+    (found,) = [one for one in checks if one['name'] == 'run']
+    assert found['reason'].startswith('no simulator answers here')
+    assert 'leave "simulator" out' in found['reason']
+
+
+@pytest.mark.live
+def test_a_fault_without_a_relay_says_who_has_to_start_it(
+    robot: SimpleNamespace, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from robot_qa.messages.typestore import TypeStore
+    from robot_qa.scenario import fault_actor
+    from robot_qa.spec.scenario import Step
+
+    monkeypatch.setattr(fault_actor, 'ANSWER_S', 0.0)
+    step = Step.model_validate({'at': '1 s', 'fault': {'topic': '/scan', 'drop': '100 %'}})
+    actor = fault_actor.FaultActor(robot.node, TypeStore())
+    assert actor.lack(step) is None
+    doing = actor.begin(step)
+    assert spin_until(robot, lambda: doing.poll() is not None)
+    done = doing.poll()
+    assert done is not None and not done.ok
+    assert 'ros2 run robot_qa relay --topic /scan' in done.detail
+
+
+ONCE = """scenario:
+- {at: 500 ms, for: 1 s, publish: &drive {topic: /cmd_vel, type: geometry_msgs/msg/Twist,
+                                          message: {linear: {x: 0.1}}}}
+- {every: 200 ms, from: 3 s, publish: *drive}
+"""
+
+
+@pytest.mark.live
+def test_a_command_that_is_sent_once_is_followed_by_one_to_stand_still(
+    robot: SimpleNamespace,
+) -> None:
+    run = start(robot, '--armed', text=f'allow: [publish]\n{LIMITS}{ONCE}')
+    assert spin_until(robot, lambda: run.poll() is not None)
+    assert run.returncode == 0, run.stderr and run.stderr.read()
+    found = speeds(robot)
+    assert found[:2] == [0.1, 0.0], 'it ended with its step'
+    assert set(found[2:-1]) == {0.1} and found[-1] == 0.0, 'and the others with the run'
+
+
+@pytest.mark.live
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGKILL])
 def test_the_robot_stands_still_when_the_run_dies(
     robot: SimpleNamespace, how: signal.Signals,
@@ -177,6 +268,29 @@ def test_the_robot_stands_still_when_the_run_dies(
     assert speeds(robot)[-1] == 0.0
 
 
+@pytest.mark.live
+def test_a_run_whose_dead_man_has_died_takes_everything_back(robot: SimpleNamespace) -> None:
+    run = start(robot, '--armed')
+    assert spin_until(robot, lambda: len(robot.commands) >= 5)
+    guards = [entry.name for entry in Path('/proc').iterdir() if entry.name.isdigit()
+              and is_guard_of(entry, run.pid)]
+    assert len(guards) == 1
+    os.kill(int(guards[0]), signal.SIGKILL)
+    assert spin_until(robot, lambda: run.poll() is not None)
+    assert run.returncode == 4 and speeds(robot)[-1] == 0.0
+    checks = json.loads((robot.folder / 'out' / 'report.json').read_text())['checks']
+    (found,) = [one for one in checks if one['name'] == 'run']
+    assert found['verdict'] == 'ERROR' and 'stops the robot if this run dies' in found['reason']
+
+
+def is_guard_of(process: Path, parent: int) -> bool:
+    try:
+        stat = (process / 'stat').read_text().rpartition(')')[2].split()
+        return int(stat[1]) == parent and b'deadman' in (process / 'cmdline').read_bytes()
+    except OSError:
+        return False
+
+
 GOAL = 'type: tf2_msgs/action/LookupTransform'
 
 
@@ -189,7 +303,8 @@ def test_a_goal_is_cancelled_when_the_run_is_killed(robot: SimpleNamespace, text
     tf2_action = pytest.importorskip('tf2_msgs.action')
     from rclpy.action import ActionServer, CancelResponse
 
-    under_way, cancelled = [], []
+    under_way: list[Any] = []
+    cancelled: list[Any] = []
 
     def cancel(goal: Any) -> CancelResponse:
         cancelled.append(goal)

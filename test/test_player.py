@@ -48,16 +48,19 @@ class Run:
         spec = TestSpec.model_validate({
             'robot_qa': 1, 'name': 'x', 'duration': '10 s', 'scenario': list(steps),
             'topics': {'/a': {'stamps': 'increasing'}},
-            'system': {'processes': [{'name': 'a', 'command': 'a'}]},
+            'system': {'processes': [{'name': 'a', 'command': 'a'}],
+                       'simulator': {'backend': 'embedded', 'world': 'w.sdf'}},
         })
         self.lamp = Lamp()
         self.events: list[tuple[str, str]] = []
         self.marks: list[tuple[str, int, int]] = []
         self.actors: dict[str, Actor] = {'light': self.lamp}
+        self.wall = 0
         self.player = Player(
             spec.scenario, Agenda(spec.scenario, 10 * S, seed), self.actors,
             lambda event, detail: self.events.append((event, detail.partition(':')[0])),
             lambda event, step, occurrence: self.marks.append((event, step, occurrence)),
+            wall_ns=lambda: self.wall,
         )
         self.scales: list[float] = []
 
@@ -230,6 +233,114 @@ def test_what_is_under_way_at_the_end_is_waited_for_and_taken_back() -> None:
     assert run.lamp.scale == 1.0 and run.events[-1] == ('undone', 'slow')
 
 
+def test_what_is_done_only_after_its_time_is_undone_then() -> None:
+    run = Run({'name': 'slow', 'at': '1 s', 'for': '500 ms', 'light': {'scale': 0.2}})
+    run.lamp.slow = True
+    run.until(2000)
+    run.lamp.slow = False
+    run.player.work(2100 * MS)
+    run.player.work(2200 * MS)
+    assert run.lamp.scale == 1.0
+    assert run.marks == [('begun', 0, 0), ('done', 0, 0), ('undoing', 0, 0), ('undone', 0, 0)]
+    assert run.results()['scenario.slow'] == (
+        'PASS', 'done once, at most 600 ms late, undone once')
+
+
+def test_the_end_begins_nothing_that_waits_for_what_it_takes_back() -> None:
+    run = Run({'name': 'dark', 'at': '1 s', 'for': '8 s', 'light': {'scale': 0.2}},
+              {'name': 'left', 'after': 'dark', 'light': {'scale': 0.7}})
+    run.until(2000)
+    run.player.end()
+    assert run.lamp.scale == 1.0 and ('doing', 'left') not in run.events
+
+
+class Broken(Lamp):
+    """Breaks off where nobody has foreseen it."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    def lack(self, step: Step) -> str | None:
+        if self.where == 'lack':
+            raise ValueError('out of range')
+        return None
+
+    def begin(self, step: Step) -> Gradual:
+        if self.where == 'begin':
+            raise ValueError('out of range')
+        return super().begin(step)
+
+    def _set(self, scale: float) -> Any:
+        if self.where == 'poll' or (self.where == 'undo' and scale == 1.0):
+            yield
+            raise ValueError('out of range')
+        return (yield from super()._set(scale))
+
+
+@pytest.mark.parametrize('where', ['lack', 'begin', 'poll', 'undo'])
+def test_an_actor_that_breaks_off_is_an_error_of_its_step_alone(where: str) -> None:
+    run = Run({'name': 'before', 'at': '1 s', 'load': {'cpu': 1}, 'for': '8 s'},
+              {'name': 'bad', 'at': '2 s', 'for': '1 s', 'light': {'scale': 0.2}})
+    run.actors['load'] = Errand()
+    run.actors['light'] = Broken(where)
+    run.until(5000)
+    run.player.end()
+    words = 'ended badly' if where == 'undo' else 'failed'
+    results = run.results()
+    assert results['scenario.bad'] == ('ERROR', f'{words}: ValueError: out of range')
+    assert results['scenario.before'][0] == 'PASS' and 'undone once' in results[
+        'scenario.before'][1]
+    assert [event for event, _ in run.events].count('traceback') == 1
+
+
+def test_what_failed_and_may_have_been_done_is_taken_back_at_once() -> None:
+    run, actor = errand(goal(name='go', at='1 s'), LATER)
+    undone = []
+    actor.begin = lambda step: Over(Done(  # type: ignore[method-assign]
+        False, 'no answer', lambda: Over(Done(True, undone.append('it') or ''))))
+    run.until(2000)
+    run.player.end()
+    assert undone == ['it'] and run.scales[-1] == 1.0
+    assert run.results()['scenario.go'] == ('ERROR', 'failed: no answer')
+
+
+def test_what_stops_the_clock_ends_on_the_wall_clock() -> None:
+    run = Run({'name': 'still', 'at': '1 s', 'for': '2 s', 'stop': 'simulator'})
+    run.actors['stop'] = Errand()
+    run.wall = 50 * S
+    run.until(1000)
+    for wall, undone in ((52 * S - 1, 0), (52 * S + 700 * MS, 1)):
+        run.wall = wall
+        run.player.work(S)
+        run.player.work(S)
+        assert [event for event, _ in run.events].count('undone') == undone
+    assert run.results()['scenario.still'][1] == (
+        'done once, at most 700 ms late, undone once: it was cancelled')
+
+
+def test_it_is_over_when_nothing_happens_by_itself_any_more() -> None:
+    run, actor = errand(goal(name='go', at='1 s'), LATER,
+                        {'name': 'dark', 'when': {'/a': 'x > 1'}, 'light': {'scale': 0.3}})
+    run.until(2000)
+    run.player.condition(2, True)
+    run.until(3000)
+    assert not run.player.is_over, 'the goal still runs'
+    actor.ends[0] = Done(True, 'reached')
+    run.until(4000)
+    assert run.player.is_over
+
+
+def test_in_a_hurry_there_is_less_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('robot_qa.scenario.player.HURRY_S', 0.05)
+    monkeypatch.setattr('robot_qa.scenario.player.PATIENCE_S', 3600.0)
+    run = Run({'name': 'slow', 'at': '1 s', 'light': {'scale': 0.2}})
+    run.lamp.slow = True
+    run.until(2000)
+    run.player.end(lambda: True)
+    assert run.results()['scenario.slow'] == ('ERROR', 'failed: not over after 0.05 s')
+
+
 def test_what_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('robot_qa.scenario.player.PATIENCE_S', 0.05)
     run = Run({'name': 'slow', 'at': '1 s', 'light': {'scale': 0.2}})
@@ -282,20 +393,55 @@ def test_a_condition_that_makes_no_sense_is_given_up() -> None:
 def test_a_condition_is_true_of_the_latest_message(text: str, true: list[bool]) -> None:
     condition = Condition.model_validate({'/scan': text})
     watch = ConditionWatch(condition, Context(TypeStore(), None, Confidence(0.95)))
-    assert not watch.is_true
     for index, messages in enumerate((
         [scan(START, (2.0, 3.0)), scan(START, (1.0, 3.0))],
         [scan(START, (1.0, 3.0)), scan(START, (2.0, 3.0), 'laser')],
     )):
-        watch.update(batch([0, 100 * MS], messages))
-        assert watch.is_true is true[index]
+        after = index * S
+        found = watch.update([batch([after, after + 100 * MS], messages)])
+        assert found[-1] is true[index]
 
 
 def test_a_condition_on_a_field_that_is_not_there() -> None:
     condition = Condition.model_validate({'/scan': 'range > 1'})
     watch = ConditionWatch(condition, Context(TypeStore(), None, Confidence(0.95)))
     with pytest.raises(FieldPathError, match='ranges'):
-        watch.update(batch([0], [scan(START)]))
+        watch.update([batch([0], [scan(START)])])
+
+
+def test_a_condition_is_true_of_every_message_in_between() -> None:
+    condition = Condition.model_validate({'/scan': 'min(ranges) < 1.5'})
+    watch = ConditionWatch(condition, Context(TypeStore(), None, Confidence(0.95)))
+    near, far = scan(START, (1.0,)), scan(START, (2.0,))
+    times = [one * MS for one in range(6)]
+    assert watch.update([batch(times, [far, far, near, far, near, near])]) == [
+        False, True, False, True]
+    assert watch.update([]) == []
+    assert watch.update([batch([S, S + MS], [near, far])]) == [True, False]
+
+
+def test_a_condition_on_two_topics_holds_the_last_word_of_the_other() -> None:
+    condition = Condition.model_validate(
+        {'all': [{'/scan': 'min(ranges) < 1.5'}, {'/rear': 'min(ranges) < 1.5'}]})
+    watch = ConditionWatch(condition, Context(TypeStore(), None, Confidence(0.95)))
+    near, far = scan(START, (1.0,)), scan(START, (2.0,))
+    assert watch.update([batch([0, MS], [far, near])]) == []
+    assert watch.update([batch([2 * MS], [near], '/rear')]) == [True]
+    assert watch.update([batch([3 * MS, 5 * MS], [far, near]),
+                         batch([4 * MS, 6 * MS], [near, far], '/rear')]) == [False, True, False]
+
+
+def test_a_break_within_one_drain_is_a_break() -> None:
+    run = Run({'name': 'late', 'when': {'/a': 'x > 1'}, 'holds': '1 s', 'light': {'scale': 0.5}})
+
+    def meanwhile(now: int) -> None:
+        for is_true in [False, True] if now in {0, 700} else [True]:
+            run.player.condition(0, is_true)
+
+    run.until(1500, meanwhile)
+    assert run.scales[-1] == 1.0
+    run.until(1700)
+    assert run.scales[-1] == 0.5
 
 
 def test_a_step_that_still_lasts_is_not_done_again() -> None:

@@ -180,6 +180,15 @@ def test_stubborn_process_is_killed(start: Starter) -> None:
     assert is_gone(pid)
 
 
+def test_others_are_looked_after_while_one_is_being_stopped(start: Starter) -> None:
+    start('deaf', STUBBORN)
+    pid = start('other', POLITE)
+    ended = start.processes.begin_stop('deaf', 0.5)
+    assert ended() is None and pid in start.processes.pids('other')
+    wait_until(ended, 'its end', 60.0)
+    assert start.processes.poll() == {}, 'it did not end by itself'
+
+
 def test_paused_process_hears_sigint(start: Starter) -> None:
     pid = start('paused', POLITE)
     os.kill(pid, signal.SIGSTOP)

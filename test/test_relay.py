@@ -5,20 +5,24 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import signal
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from robot_qa.bring_up import environment_for, process_spec, simulator_specs
 from robot_qa.domains import claim_domain
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.processes import Processes, ProcessSpec, child_environment
+from robot_qa.scenario import shared_memory
 from robot_qa.scenario.player import Doing, Done
 from robot_qa.spec.model import TestSpec
 from robot_qa.spec.scenario import Step
@@ -28,6 +32,22 @@ pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 20.0
 TOPIC, INPUT = '/scan', '/scan_unfaulted'
+# Numbered images, as slowly as the machine may have to take them in.
+CAMERA = """
+import array, time
+import rclpy
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+rclpy.init()
+node = rclpy.create_node('camera')
+publisher = node.create_publisher(Image, '/camera_unfaulted', qos_profile_sensor_data)
+image = Image(height=480, width=640, encoding='rgb8', step=1920)
+image.data = array.array('B', bytes(1920 * 480))
+while True:
+    publisher.publish(image)
+    image.header.stamp.sec += 1
+    time.sleep(0.1)
+"""
 
 
 class Bench:
@@ -191,6 +211,38 @@ def test_two_faults_at_once(bench: Bench) -> None:
     assert bench.payloads(10) == sent
 
 
+@pytest.mark.parametrize('given', [
+    {'drop': {'every': 1000}}, {'frame_id': 'laser'}, {'nan': 'intensities[*]'},
+    {'blocked_sector': {'center': 180, 'width': 1, 'range': 0.1}},
+])
+def test_a_fault_that_changed_nothing_is_an_error(bench: Bench, given: dict[str, Any]) -> None:
+    begun = bench.fault(**given)
+    assert begun.undo is not None
+    bench.play([scan(START + i, frame='laser') for i in range(5)], 0.0)
+    ended = bench.done(begun.undo())
+    assert (ended.ok, ended.detail) == (False, (
+        'the fault changed nothing: of 5 messages on /scan, 5 were sent'))
+
+
+def test_who_publishes_past_the_relay_is_named(bench: Bench) -> None:
+    import rclpy
+
+    other = rclpy.create_node('stray', namespace='/a', context=bench.context)
+    try:
+        other.create_publisher(bench.kind, TOPIC, bench.qos)
+        bench.until(lambda: bench.node.count_publishers(TOPIC) == 2, 'the other')
+        for named in ({}, {'publisher': 'robot'}):
+            begun = bench.fault(drop=1.0, **named)
+            assert begun.undo is not None
+            bench.play(scans(3), 0.0)
+            ended = bench.done(begun.undo())
+            assert ended.ok == bool(named)
+            assert '; /a/stray also published /scan, past the relay' in ended.detail
+    finally:
+        other.destroy_node()
+    bench.until(lambda: bench.node.count_publishers(TOPIC) == 1, 'its end')
+
+
 def test_what_cannot_be_done_is_answered(bench: Bench) -> None:
     def begun(**given: Any) -> Done:
         step = Step.model_validate({'at': '0 s', 'fault': {'topic': TOPIC, **given}})
@@ -286,6 +338,68 @@ def test_delays_count_on_simulated_time(bench: Bench) -> None:
     assert bench.processes.stop('relay_slow').code == 0
 
 
+@pytest.mark.parametrize('words', [
+    ('--topic', '/tuned', '--input', '/raw', '--type', 'sensor_msgs/msg/LaserScan',
+     '--seed', '7', '--sim-time'),
+    ('--ros-args', '-p', 'topic:=/tuned', '-p', 'input:=/raw', '-p', 'seed:=7',
+     '-p', 'type:=sensor_msgs/msg/LaserScan', '-p', 'use_sim_time:=true', '-r', '__node:=wire'),
+], ids=['arguments', 'parameters'])
+def test_what_it_was_told_are_its_parameters(bench: Bench, words: tuple[str, ...]) -> None:
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.parameter import Parameter, parameter_value_to_python
+    from rclpy.parameter_client import AsyncParameterClient
+
+    env = child_environment(os.environ, bench.domain, {'PYTHONPATH': str(ROOT)})
+    bench.processes.start(ProcessSpec(
+        'tuned', (sys.executable, '-m', 'robot_qa.scenario.relay', *words), ROOT, env))
+    node = rclpy.create_node('asker', context=bench.context)
+    executor = SingleThreadedExecutor(context=bench.context)
+    executor.add_node(node)
+    client = AsyncParameterClient(node, '/wire' if '-r' in words else '/relay_tuned')
+
+    def answer(future: Any) -> Any:
+        executor.spin_until_future_complete(future, PATIENCE_S)
+        return future.result()
+
+    names = ['topic', 'input', 'type', 'seed', 'use_sim_time']
+    try:
+        bench.until(client.services_are_ready, 'its parameter services')
+        bench.until(lambda: bench.node.count_subscribers('/relay_tuned/faults'), 'its orders')
+        values = answer(client.get_parameters(names)).values
+        described = answer(client.describe_parameters(names)).descriptors
+        (changed,) = answer(client.set_parameters([Parameter('seed', value=8)])).results
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+    assert [parameter_value_to_python(one) for one in values] == [
+        '/tuned', '/raw', 'sensor_msgs/msg/LaserScan', 7, True]
+    assert all(one.description and one.read_only for one in described[:4])
+    assert described[3].integer_range[0].from_value == 0
+    assert not changed.successful and 'read-only' in changed.reason
+    assert bench.processes.stop('tuned').code == 0
+
+
+@pytest.mark.parametrize(('words', 'reason'), [
+    ((), 'which topic?'), (('-p', 'topic:=/scan', '-p', 'seed:=-1'), 'seed out of range'),
+    (('-p', 'topic:=/scan', '-p', 'seed:=many'), "expecting type 'INTEGER'"),
+], ids=['no topic', 'range', 'type'])
+def test_a_wrong_parameter_is_named(
+    bench: Bench, words: tuple[str, ...], reason: str,
+) -> None:
+    import rclpy
+
+    from robot_qa.errors import RobotQaError
+    from robot_qa.scenario.relay_node import make_relay_node
+
+    rclpy.init(args=['--ros-args', *words] if words else [], domain_id=bench.domain)
+    try:
+        with pytest.raises(RobotQaError, match=re.escape(reason)):
+            make_relay_node([])
+    finally:
+        rclpy.shutdown()
+
+
 def system(publisher: str | None = None, **given: Any) -> TestSpec:
     said = {} if publisher is None else {'publisher': publisher}
     return TestSpec.model_validate({
@@ -327,3 +441,129 @@ def test_who_publishes_has_to_be_known(
 ) -> None:
     with pytest.raises(ValidationError, match=re.escape(reason)):
         system(publisher, processes=[{'name': one, 'command': one} for one in processes])
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f'not within {PATIENCE_S} s: {what}'
+        time.sleep(0.01)
+    return found
+
+
+def segments(pid: int) -> dict[Path, int]:
+    """Return the segments of a process and how large they are, once they are all there."""
+    text = Path(f'/proc/{pid}/maps').read_text()
+    if not re.search(r'/dev/shm/fast\w+_port\d+', text):
+        return {}
+    paths = map(Path, re.findall(r'/dev/shm/fast(?:dds|rtps)_[0-9a-f]{16}\b', text))
+    return {path: path.stat().st_size for path in paths}
+
+
+def relay_process(domain: int, topic: str, **variables: str) -> ProcessSpec:
+    env = child_environment(os.environ, domain, {'PYTHONPATH': str(ROOT), **variables})
+    words = (sys.executable, '-m', 'robot_qa.scenario.relay', '--topic', topic,
+             '--input', f'{topic}_unfaulted')
+    return ProcessSpec('relay', words, ROOT, env)
+
+
+@pytest.mark.parametrize('variables', [{}, {'FASTDDS_BUILTIN_TRANSPORTS': 'DEFAULT'}])
+def test_a_relay_has_room_and_leaves_none_of_it(
+    variables: dict[str, str], tmp_path: Path,
+) -> None:
+    room = shared_memory.segment_size()
+    if room is None:
+        pytest.skip('shared memory is scarce here')
+    with claim_domain() as claim, Processes(tmp_path, claim.fileno()) as processes:
+        pid = processes.start(relay_process(claim.id, '/camera', **variables))
+        found = until(lambda: segments(pid), 'the relay has joined')
+        # The usual one is always there; ours is not where the user has configured Fast DDS.
+        assert (max(found.values()) >= 0.9 * room) == (not variables)
+        assert min(found.values()) < 1 << 20
+        # The keeper looks a tenth of a second after the creation, or before it stops anything.
+        processes.start(ProcessSpec('other', ('sleep', '60'), None, os.environ))
+        processes.stop('other')
+        os.kill(pid, signal.SIGKILL)
+        until(processes.poll, 'its death')
+        assert all(path.exists() for path in found), 'a killed relay cleans nothing'
+    assert not [path for path in found if path.exists()]
+
+
+def test_an_image_leaves_the_relay_whole(tmp_path: Path) -> None:
+    """A best-effort image of 0.9 MB does not fit into the usual segment, and is lost then."""
+    import rclpy
+    from rclpy.qos import qos_profile_sensor_data
+    from sensor_msgs.msg import Image
+
+    if shared_memory.segment_size() is None:
+        pytest.skip('shared memory is scarce here')
+    with ExitStack() as stack:
+        claim = stack.enter_context(claim_domain())
+        processes = stack.enter_context(Processes(tmp_path, claim.fileno()))
+        monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
+        monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+        context = rclpy.Context()
+        rclpy.init(context=context, domain_id=claim.id)
+        stack.callback(context.shutdown)
+        node = rclpy.create_node('listener', context=context)
+        stack.callback(node.destroy_node)
+        listener = node.create_subscription(
+            Image, '/camera', lambda _: None, qos_profile_sensor_data, raw=True)
+        relay = relay_process(claim.id, '/camera')
+        # A process reads its profile once, so that the camera has to be one of its own.
+        room = shared_memory.variables(relay.env, ROOT, tmp_path)
+        processes.start(ProcessSpec(
+            'camera', (sys.executable, '-c', CAMERA), None, {**relay.env, **room}))
+        processes.start(relay)
+
+        def image() -> bytes | None:
+            taken = listener.handle.take_message(Image, True)
+            return taken[0] if taken else None
+
+        numbers = [
+            int.from_bytes(until(image, f'image {count}')[4:8], 'little') for count in range(30)
+        ]
+        assert numbers == list(range(numbers[0], numbers[0] + 30))
+
+
+@pytest.mark.parametrize('variables', [
+    {'FASTDDS_DEFAULT_PROFILES_FILE': 'own.xml'}, {'FASTRTPS_DEFAULT_PROFILES_FILE': 'own.xml'},
+    {'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4'},
+])
+def test_what_the_user_has_configured_stays(variables: dict[str, str], tmp_path: Path) -> None:
+    assert shared_memory.variables(variables, tmp_path, tmp_path) == {}
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_profile_in_the_working_directory_stays(tmp_path: Path) -> None:
+    (tmp_path / 'DEFAULT_FASTDDS_PROFILES.xml').write_text('<profiles/>')
+    assert shared_memory.variables({}, tmp_path, tmp_path / 'logs') == {}
+
+
+@pytest.mark.parametrize(('free', 'size'), [
+    (24 << 30, 16 << 20), (64 << 20, 8 << 20), (17 << 20, (17 << 20) // 8), (15 << 20, None),
+])
+def test_the_segment_is_a_small_part_of_what_is_free(
+    free: int, size: int | None, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = SimpleNamespace(f_bavail=free // 4096, f_frsize=4096)
+    monkeypatch.setattr(shared_memory.os, 'statvfs', lambda _: found)
+    assert shared_memory.segment_size() == size
+
+
+def test_only_test_equipment_gets_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_memory, 'segment_size', lambda: 1 << 24)
+    for name in (*shared_memory.PROFILES, shared_memory.TRANSPORTS):
+        monkeypatch.delenv(name, raising=False)
+    spec = system(simulator={'backend': 'embedded', 'world': 'w.sdf'},
+                  processes=[{'name': 'robot', 'command': ['robot']}])
+    assert spec.system is not None
+    with environment_for(1, tmp_path):
+        [simulator] = simulator_specs(spec, tmp_path, tmp_path / 'logs')
+        robot = process_spec(spec.system.processes[0], tmp_path, tmp_path / 'logs')
+    given = [one for one in shared_memory.PROFILES if one in simulator.env]
+    assert given
+    assert '<segment_size>16777216</segment_size>' in Path(simulator.env[given[0]]).read_text()
+    assert not [one for one in shared_memory.PROFILES if one in robot.env]

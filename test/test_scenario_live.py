@@ -45,7 +45,8 @@ scenario:
             pose: {xyz: [0.9, 0, 0.3]}}
   - {name: opened, after: wall, delay: 1 s, remove: wall}
   - {name: asleep, at: 4500 ms, for: 2 s, stop: patrol}
-  - {name: ask, every: 2 s, call: {service: /patrol/status, type: std_srvs/srv/Trigger}}
+  - {name: ask, every: 2 s,
+     call: {service: /patrol/status, type: std_srvs/srv/Trigger, success: any}}
   - {name: renamed, at: 6 s, for: 1 s, fault: {topic: /imu, publisher: simulator, frame_id: gyro}}
   - {name: unheard, at: 7100 ms, for: 500 ms,
      fault: {topic: /cmd_vel, publisher: patrol, drop: 100 %}}
@@ -58,9 +59,9 @@ scenario:
   - {name: stamped, at: 1 s, for: 2 s,
      publish: {topic: /stamped, type: geometry_msgs/msg/PointStamped, rate: 10 Hz}}
   - {name: under_way, when: {/odom: pose.pose.position.x > 0.2},
-     call: {service: /patrol/status, type: std_srvs/srv/Trigger}}
+     call: {service: /patrol/status, type: std_srvs/srv/Trigger, success: any}}
   - {name: arrived, when: {/odom: pose.pose.position.x > 15},
-     call: {service: /patrol/status, type: std_srvs/srv/Trigger}}
+     call: {service: /patrol/status, type: std_srvs/srv/Trigger, success: any}}
   - {name: ghost, at: 2 s, remove: nobody}
   - {name: never, after: ghost, light: {scale: 0.1}}
 """

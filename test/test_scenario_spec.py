@@ -157,7 +157,7 @@ def test_values_arrive_typed(home: Path) -> None:
     assert scenario[0].action.pose.rpy == [0, 0, 90]
     assert scenario[2].action.pose.xyz == [0, 0, 0]
     assert [step.action for step in scenario if step.kind == 'remove'] == ['a']
-    assert [step.ends_itself for step in scenario].count(True) == 1
+    assert [step.stops_clock for step in scenario].count(True) == 1
     fault = scenario[-1].action
     assert (fault.topic, fault.drop.probability, fault.content) == ('/scan', 0.5, {})
 
@@ -269,6 +269,8 @@ WRONG = [
      '1:56: the spec has no check "topics./scn.gap"; did you mean "topics./scan.gap"?'),
     (f'at: 1 s, {LIGHT}, recovers: {{check: rules.stop, within: 1 s}}', '1:52: the spec has no'),
     (f'at: 1 s, {LIGHT}, expected_to_fail: {{check: topics./scan.ga}}', '1:60: the spec has no'),
+    ('at: 1 s, parameter: {node: /n, name: a, value: [1, 9223372036854775808]}',
+     '1:51: 9223372036854775808 is no parameter: a whole number has 64 bits there'),
     (f'at: 1 s, {LIGHT}, holds_during: scenario.0', 'the spec has no check "scenario.0"'),
     (f'at: 1 s, {LIGHT}, recovers: {{check: rules}}', 'the key "within" is missing here'),
     # Faults.

@@ -152,13 +152,22 @@ class SimulatedClock:
     def __init__(self) -> None:
         self.received = Column()
         self.simulated = Column()
+        # How much has passed since the first tick: a clock that is set back takes none away.
+        self.elapsed = Column()
 
     def update(self, batch: Batch) -> None:
         """Take a batch of rosgraph_msgs/msg/Clock (sec int32, nanosec uint32)."""
         seconds = batch.payloads.gather(4, '<i4').astype(np.int64)
         nanoseconds = batch.payloads.gather(8, '<u4').astype(np.int64)
+        stamps = seconds * NS_PER_S + nanoseconds
+        if not len(stamps):
+            return
+        before = self.simulated.values[-1] if len(self.simulated) else stamps[0]
+        passed = self.elapsed.values[-1] if len(self.elapsed) else 0
+        steps = np.maximum(np.diff(stamps, prepend=before), 0)
         self.received.extend(batch.received_ns)
-        self.simulated.extend(seconds * NS_PER_S + nanoseconds)
+        self.simulated.extend(stamps)
+        self.elapsed.extend(passed + np.cumsum(steps))
 
     def covers(self, received_ns: int) -> bool:
         """Tell whether a tick was received after that time, so that none can come before it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from robot_qa.probes.batch import Batch, Int64s
 from robot_qa.probes.journal import PREFIX, SCENARIO, entries
 from robot_qa.spec.perception import NOMINAL
 from robot_qa.spec.scenario import Step
+from robot_qa.spec.scenario_played import Played
 
 JOURNAL = PREFIX + SCENARIO
 Bools = NDArray[np.bool_]
@@ -39,6 +41,7 @@ class ScenarioSlices:
 
     def __init__(self, steps: list[Step], clock: SimulatedClock | None) -> None:
         self._steps = steps
+        self._played = Played(steps)
         self._clock = clock
         self._episodes: dict[tuple[int, int], _Episode] = {}
         self.heard = False
@@ -52,16 +55,17 @@ class ScenarioSlices:
         """Take what the journal says."""
         for stamp, entry in entries(batch):
             self.heard = True
-            key = entry['step'], entry['occurrence']
-            label = self._steps[entry['step']].slice if entry['step'] < len(self._steps) else None
-            if label is not None:
-                self._follow(key, label, entry['event'], self._moment(stamp, entry))
+            index = self._played.step(entry)
+            label = None if index is None else self._steps[index].slice
+            if index is not None and label is not None:
+                self._follow((index, entry['occurrence']), label, entry['event'],
+                             self._moment(stamp, entry))
 
-    def _moment(self, stamp: int, entry: dict[str, int | None]) -> int:
+    def _moment(self, stamp: int, entry: dict[str, Any]) -> int:
         """Return the time of an entry on the clock of the frames' stamps."""
         if self._clock is None:
             return stamp
-        simulated = entry.get('simulated_ns')
+        simulated: int | None = entry.get('simulated_ns')
         if simulated is not None:
             return simulated
         return int(self._clock.at(np.array([stamp], np.int64))[0][0])
@@ -83,7 +87,7 @@ class ScenarioSlices:
 
     def frames_of(self, label: str, stamps: Int64s) -> Bools:
         """Tell which frames belong to a slice, or are nominal, by their stamps (n,) in ns."""
-        if not self.heard and self.labels:
+        if self.labels and (not self.heard or self._played.misfit):
             return np.zeros(len(stamps), bool)
         changing = np.zeros(len(stamps), bool)
         inside = np.zeros(len(stamps), bool)
@@ -104,6 +108,8 @@ class ScenarioSlices:
         """Say why a slice has no frame."""
         if not self.heard:
             return 'nothing tells when the steps of the scenario were played'
+        if self._played.misfit is not None:
+            return self._played.misfit
         if label == NOMINAL:
             return 'no frame was outside all slices of the scenario'
         played = [one for one in self._episodes.values() if one.label == label]

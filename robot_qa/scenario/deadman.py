@@ -5,7 +5,7 @@
 On its standard input come lines of JSON, ``{"stop": "/cmd_vel", "type":
 "geometry_msgs/msg/Twist"}`` and ``{"cancel": "/navigate"}``. When the input ends, it publishes
 commands to stand still on these topics for a second and cancels all goals of these actions;
-after a line ``{"release": true}`` it just ends.
+after a line ``{"release": true}`` it just ends. No signal that it can ignore ends it before.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ DISCOVERY_S = 5.0
 PERIOD_S = 0.05
 READY = 'ready'
 PATIENCE_S = 20.0
+GONE = 'the process that stops the robot if this run dies has ended; the run ends, too'
 
 
 class DeadMan:
@@ -71,10 +72,15 @@ class DeadMan:
         """Let it cancel all goals of an action."""
         self._say(cancel=action)
 
+    def check(self) -> None:
+        """Raise SetupError if it is not there any more: then nobody would stop the robot."""
+        if self._process.poll() is not None:
+            raise SetupError(GONE)
+
     def close(self, released: bool = True) -> None:
         """End it: ``released`` when everything was taken back and it has nothing to do."""
         if released:
-            with suppress(OSError):
+            with suppress(SetupError):
                 self._say(release=True)
         with suppress(OSError):
             self._input.close()
@@ -82,8 +88,11 @@ class DeadMan:
         self._output.close()
 
     def _say(self, **words: Any) -> None:
-        self._input.write(json.dumps(words) + '\n')
-        self._input.flush()
+        try:
+            self._input.write(json.dumps(words) + '\n')
+            self._input.flush()
+        except OSError as error:
+            raise SetupError(GONE) from error
 
 
 class Guard(Node):  # type: ignore[misc]
@@ -109,28 +118,41 @@ class Guard(Node):  # type: ignore[misc]
             self._cancels[words['cancel']] = self.create_client(CancelGoal, service)
 
     def act(self) -> None:
-        """Stop the robot."""
+        """Stop the robot: at once, and until all whom it has to reach had a second to hear it."""
+        latest = time.monotonic() + DISCOVERY_S
+        end: float | None = None
+        waiting = dict(self._cancels)
+        while end is None or time.monotonic() < end:
+            for action, client in list(waiting.items()):
+                if client.service_is_ready():
+                    client.call_async(CancelGoal.Request())  # no id and no time: all goals
+                    del waiting[action]
+            self._command()
+            rclpy.spin_once(self, timeout_sec=PERIOD_S)
+            reached = not waiting and all(
+                publisher.get_subscription_count() for publisher, _ in self._stops.values())
+            if end is None and (reached or time.monotonic() > latest):
+                end = time.monotonic() + STOPPING_S
+        # A goal that was on its way when the run died was accepted after the first of these.
         for client in self._cancels.values():
             if client.service_is_ready():
-                client.call_async(CancelGoal.Request())  # no id and no time: all goals
-        # Whom it has to reach may have been discovered late.
-        latest = time.monotonic() + DISCOVERY_S
-        while time.monotonic() < latest and not all(
-                publisher.get_subscription_count() for publisher, _ in self._stops.values()):
-            rclpy.spin_once(self, timeout_sec=PERIOD_S)
-        end = time.monotonic() + STOPPING_S
-        while time.monotonic() < end:
-            for publisher, still in self._stops.values():
-                if hasattr(still, 'header'):
-                    still.header.stamp = self.get_clock().now().to_msg()
-                publisher.publish(still)
-            rclpy.spin_once(self, timeout_sec=PERIOD_S)
+                client.call_async(CancelGoal.Request())
+        rclpy.spin_once(self, timeout_sec=PERIOD_S)
+
+    def _command(self) -> None:
+        """Publish commands to stand still."""
+        for publisher, still in self._stops.values():
+            if hasattr(still, 'header'):
+                still.header.stamp = self.get_clock().now().to_msg()
+            publisher.publish(still)
 
 
 def main() -> int:
     """Wait for the end of the input, then act."""
-    # Ctrl-C is for the run, which then says whether there is anything left to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # These are for the run, which then says whether there is anything left to do. systemd, for
+    # one, sends them to all processes of a service.
+    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(one, signal.SIG_IGN)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     guard = Guard()
     print(READY, flush=True)

@@ -21,9 +21,9 @@ from robot_qa.scenario.assembly import pipeline, written
 from robot_qa.scenario.player import Doing, Done, Gradual
 from robot_qa.simulators import gazebo_bridge
 from robot_qa.spec.model import TestSpec
-from robot_qa.spec.scenario import Step
+from robot_qa.spec.scenario import CLOCK, SIMULATOR, Step
 from robot_qa.spec.scenario_faults import Fault
-from robot_qa.spec.scenario_order import SIMULATOR, possible_publishers, publishers
+from robot_qa.spec.scenario_order import possible_publishers, publishers
 
 KINDS = ('fault',)
 SUFFIX = '_unfaulted'
@@ -48,7 +48,8 @@ def relay_command(spec: TestSpec, topic: str) -> tuple[str, ...]:
     """Return what runs the relay of a topic."""
     watched = spec.topics.get(topic)
     kind = ('--type', watched.type) if watched is not None and watched.type else ()
-    clock = ('--sim-time',) if spec.on_ros_time else ()
+    # What is told to wait by a clock that it holds up itself would wait forever.
+    clock = ('--sim-time',) if spec.on_ros_time and topic != CLOCK else ()
     return (sys.executable, '-m', 'robot_qa.scenario.relay', '--topic', topic,
             '--input', f'{topic}{SUFFIX}', '--seed', str(spec.seed), *kind, *clock)
 
@@ -162,10 +163,21 @@ class FaultActor:
         detail = f'of {report["seen"]} messages on {fault.topic}, {report["sent"]} were sent'
         if report['unchanged']:
             detail += f'; {report["unchanged"]} could not be changed: {report["reason"]}'
-        if report['unchanged'] == report['seen']:
+        if not report['touched']:
             came = detail if report['seen'] else f'no message came on {fault.topic} meanwhile'
             return Done(False, f'the fault changed nothing: {came}')
-        return Done(True, detail, record=detail)
+        passed_by = self._passed_by(fault.topic, wire.state['node'])
+        if passed_by:
+            detail += (f'; {" and ".join(passed_by)} also published {fault.topic}, past the '
+                       'relay and so without the fault')
+        # Who names the publisher means that one alone.
+        return Done(not passed_by or fault.publisher is not None, detail, record=detail)
+
+    def _passed_by(self, topic: str, relay: str) -> list[str]:
+        """Return the nodes that publish a topic themselves instead of through its relay."""
+        found = {f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+                 for info in self._node.get_publishers_info_by_topic(topic)}
+        return sorted(found - {relay, self._node.get_fully_qualified_name()})
 
     def _ordered(self, wire: _Wire, topic: str) -> Generator[None, None, str | None]:
         """Let the relay do what is wanted; return why it did not."""
@@ -173,7 +185,9 @@ class FaultActor:
         deadline = time.monotonic() + ANSWER_S
         while not wire.answered(number):
             if time.monotonic() > deadline:
-                return f'the relay /{node_name(topic)} did not answer within {ANSWER_S:g} s'
+                return (f'the relay /{node_name(topic)} did not answer within {ANSWER_S:g} s; '
+                        'where the run does not start what publishes, somebody has to start the '
+                        f'relay beside it: ros2 run robot_qa relay --topic {topic}')
             yield
         return None
 

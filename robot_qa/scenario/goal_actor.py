@@ -7,7 +7,6 @@ ends when the goal has succeeded, and fails when the goal was aborted.
 
 from __future__ import annotations
 
-import reprlib
 import time
 import uuid
 from collections.abc import Generator
@@ -20,7 +19,7 @@ from robot_qa.errors import UnknownTypeError
 from robot_qa.messages.literals import fill
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.probes.caller import interface_class, not_installed
-from robot_qa.scenario.graph_actor import ANSWER_S, Asker
+from robot_qa.scenario.graph_actor import ANSWER_S, Asker, shown
 from robot_qa.scenario.player import Doing, Done, Gradual
 from robot_qa.spec.scenario import Step
 from robot_qa.spec.scenario_actions import SendGoal
@@ -72,7 +71,7 @@ class _Goal:
                 word = WORDS.get(self.status, f'ended with status {self.status}')
                 passed = format_ns(max(0, answer.received_ns - self.accepted_ns))
                 self.story = (f'the goal of {self.action} {word} {passed} after it was accepted'
-                              f'{_shown(answer.response.result)}')
+                              f'{shown(answer.response.result)}')
         return self.status is not None
 
     def poll(self) -> Done | None:
@@ -161,10 +160,3 @@ class GoalActor:
                                    f'it was to be cancelled: {told}')
             yield
         return Done(goal.status in (SUCCEEDED, CANCELED), goal.story, record=goal.story)
-
-
-def _shown(result: Any) -> str:
-    """Return the fields of a result as text, long values cut."""
-    fields = [f'{name}: {reprlib.repr(getattr(result, name))}'
-              for name in result.get_fields_and_field_types()]
-    return f' ({", ".join(fields)})' if fields else ''

@@ -1,9 +1,11 @@
-"""The actions of a scenario on the ROS graph: messages, service calls, parameters, lifecycles."""
+"""The actions of a scenario on the ROS graph: service calls, parameters, lifecycles."""
 
 from __future__ import annotations
 
+import reprlib
 import time
-from collections.abc import Generator, Mapping
+from array import array
+from collections.abc import Generator
 from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
@@ -16,13 +18,13 @@ from robot_qa.messages.literals import fill
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.probes.caller import Answer, Line, interface_class, not_installed
 from robot_qa.scenario.player import Doing, Done, Gradual
-from robot_qa.scenario.publish_actor import PublishActor
-from robot_qa.scenario.velocity import VelocityLimits
 from robot_qa.spec.scenario import Step
-from robot_qa.spec.scenario_actions import OPPOSITES
+from robot_qa.spec.scenario_actions import OPPOSITES, Call
 
-KINDS = ('publish', 'call', 'parameter', 'transition')
+KINDS = ('call', 'parameter', 'transition')
 ANSWER_S = 5.0
+ARRAYS = {Parameter.Type.BYTE_ARRAY, Parameter.Type.BOOL_ARRAY, Parameter.Type.INTEGER_ARRAY,
+          Parameter.Type.DOUBLE_ARRAY, Parameter.Type.STRING_ARRAY}
 Work = Generator[None, None, Done]
 
 
@@ -77,27 +79,18 @@ class Asker:
 
 
 class GraphActor:
-    """Publishes, calls and sets; what it needs for that is made before the run starts."""
+    """Calls and sets; what it needs for that is made before the run starts."""
 
-    def __init__(
-        self, node: Node, store: TypeStore, *, on_ros_time: bool = False,
-        limits: Mapping[str, VelocityLimits] | None = None,
-    ) -> None:
-        """Take a node that no executor spins: an executor would take the answers away.
-
-        For ``on_ros_time`` and ``limits`` see `PublishActor`.
-        """
+    def __init__(self, node: Node, store: TypeStore) -> None:
+        """Take a node that no executor spins: an executor would take the answers away."""
         self._node = node
         self._store = store
-        self._publishing = PublishActor(node, store, on_ros_time=on_ros_time, limits=limits)
         self._askers: dict[str, Asker] = {}
         self._requests: dict[int, Any] = {}
 
     def lack(self, step: Step) -> str | None:
         """Make what the step needs, so that others know of it in time; say what is missing."""
         given = step.action
-        if step.kind == 'publish':
-            return self._publishing.lack(step)
         try:
             if step.kind == 'call':
                 kind = interface_class(given.type)
@@ -118,17 +111,14 @@ class GraphActor:
     def begin(self, step: Step) -> Doing:
         """Begin the action."""
         given = step.action
-        if step.kind == 'publish':
-            return self._publishing.begin(step)
         if step.kind == 'call':
-            return Gradual(self._call(given.service, self._requests[id(step)]))
+            return Gradual(self._call(given, self._requests[id(step)]))
         if step.kind == 'parameter':
             return Gradual(self._set(given.node, given.name, given.value))
         return Gradual(self._change(given.node, given.transition))
 
     def close(self) -> None:
-        """End what is still published at a rate, and leave topics and services."""
-        self._publishing.close()
+        """Leave the services."""
         for asker in self._askers.values():
             asker.close()
         self._askers.clear()
@@ -137,11 +127,15 @@ class GraphActor:
         if service not in self._askers:
             self._askers[service] = Asker(self._node, kind, service)
 
-    def _call(self, service: str, request: Any) -> Work:
-        response = yield from self._ask(service, request)
+    def _call(self, given: Call, request: Any) -> Work:
+        response = yield from self._ask(given.service, request)
         if isinstance(response, str):
             return Done(False, response)
-        return Done(True, f'{service} answered')
+        answer = f'{given.service} answered{shown(response)}'
+        # Trigger, SetBool and many others say so whether they did what they were asked for.
+        said = getattr(response, 'success', None)
+        is_right = given.success in ('any', said) or not isinstance(said, bool)
+        return Done(is_right, answer, record=answer)
 
     def _set(self, node: str, name: str, value: Any) -> Work:
         before = yield from self._ask(
@@ -151,16 +145,14 @@ class GraphActor:
         if not before.values or not before.values[0].type:
             return Done(False, f'{node} has no parameter {name}')
         former = parameter_value_to_python(before.values[0])
-        # A whole number stands for a real one where the parameter is one.
-        wanted = float(value) if isinstance(former, float) and isinstance(value, int) else value
-        parameter = Parameter(name, value=wanted).to_parameter_msg()
+        parameter = _parameter(name, value, before.values[0].type).to_parameter_msg()
         answer = yield from self._ask(
             f'{node}/set_parameters', SetParameters.Request(parameters=[parameter]))
         if isinstance(answer, str):
             return Done(False, answer)
         if not answer.results[0].successful:
             return Done(False, f'{node} refused {name}: {answer.results[0].reason}')
-        return Done(True, f'{node} {name}: {former} to {wanted}',
+        return Done(True, f'{node} {name}: {former} to {value}',
                     lambda: Gradual(self._set(node, name, former)))
 
     def _change(self, node: str, transition: str) -> Work:
@@ -177,3 +169,27 @@ class GraphActor:
 
     def _ask(self, service: str, request: Any) -> Generator[None, None, Any]:
         return self._askers[service].ask(request)
+
+
+def shown(message: Any) -> str:
+    """Return the fields of a message as text in brackets, long values cut."""
+    fields = [f'{name}: {reprlib.repr(getattr(message, name))}'
+              for name in message.get_fields_and_field_types()]
+    return f' ({", ".join(fields)})' if fields else ''
+
+
+def _parameter(name: str, value: Any, former: int) -> Parameter:
+    """Return the parameter for a value of a spec, where the node has one of the type ``former``.
+
+    Whole numbers stand for real ones where the parameter is real, and beside a real one.
+    """
+    kind = Parameter.Type(former)
+    if not isinstance(value, list | array):
+        is_real = kind == Parameter.Type.DOUBLE and type(value) is int
+        return Parameter(name, value=float(value) if is_real else value)
+    if not value and kind in ARRAYS:
+        return Parameter(name, kind, [])
+    numbers = all(type(item) in {int, float} for item in value)
+    if numbers and (kind == Parameter.Type.DOUBLE_ARRAY or float in map(type, value)):
+        value = [float(item) for item in value]
+    return Parameter(name, value=value)

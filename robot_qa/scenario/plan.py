@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 from robot_qa.spec.scenario import Outcome, Step
 from robot_qa.spec.scenario_order import name_of
@@ -19,8 +19,8 @@ _UNDO, _START = 0, 1
 class Planned:
     """A step at a time that is known beforehand; in ns after the start of the run.
 
-    ``end_ns`` is when it is undone; None for one that lasts to the end of the run, cannot be
-    undone or ends itself.
+    ``end_ns`` is when it is undone; None for one that lasts to the end of the run or cannot be
+    undone, and for one that stops the clock, on which its end has no time.
     """
 
     step: int
@@ -66,7 +66,7 @@ def plan(steps: list[Step], duration_ns: int, seed: int) -> Plan:
 
 
 def _end(step: Step, start_ns: int) -> int | None:
-    return None if step.for_ is None or step.ends_itself else start_ns + step.for_
+    return None if step.for_ is None or step.stops_clock else start_ns + step.for_
 
 
 def _random_starts(step: Step, duration_ns: int, seed: str) -> Iterator[int]:
@@ -93,8 +93,9 @@ def _random_starts(step: Step, duration_ns: int, seed: str) -> Iterator[int]:
 class Due:
     """What is to be done now.
 
-    ``time_ns`` is when it was due, which may be earlier. ``occurrence`` counts from 0 how often
-    the step was triggered before; an undo has that of its start. ``skip`` is a start that does
+    ``time_ns`` is when it was due, which may be earlier, on the wall clock if ``on_wall``.
+    ``occurrence`` counts from 0 how often the step was triggered before; an undo has that of its
+    start, and as ``effect`` what `Agenda.finished` was told of it. ``skip`` is a start that does
     not happen, because the step still lasts: it goes on as if it had not been triggered again.
     """
 
@@ -103,6 +104,21 @@ class Due:
     name: str
     occurrence: int
     time_ns: int
+    on_wall: bool = False
+    effect: Any = None
+
+
+@dataclass(eq=False)
+class Active:
+    """A step that was started and is still to be undone.
+
+    ``effect`` is what the start came to, None while that is under way.
+    """
+
+    start: Due
+    effect: Any = None
+    # The undo that came due while the start was under way.
+    overdue: Due | None = None
 
 
 @dataclass(order=True)
@@ -111,30 +127,35 @@ class _Event:
     what: int
     number: int
     step: int = field(compare=False)
-    # The start that is undone, or None to start.
-    undone: Due | None = field(compare=False, default=None)
+    # What is undone, or None to start.
+    undone: Active | None = field(compare=False, default=None)
 
 
 class Agenda:
     """Says what to start and what to undo, from the time and from what happened.
 
-    Times are ns after the start of the run and must not decrease from call to call. Names of
-    steps without a name are their numbers; KeyError: there is no such step.
+    It alone keeps what is active: that is undone once, after it was done, and at its time if it
+    was done by then. Times are ns after the start of the run and must not decrease from call to
+    call; what stops the clock of the run is timed on the wall clock, which counts from anywhere.
     """
 
     def __init__(self, steps: list[Step], duration_ns: int, seed: int) -> None:
         self._steps = steps
         self._duration_ns = duration_ns
-        self._indices = {name_of(steps, index): index for index in range(len(steps))}
-        self._names = list(self._indices)
+        self._names = [name_of(steps, index) for index in range(len(steps))]
         self._events: list[_Event] = []
+        self._wall_events: list[_Event] = []
+        self._now_ns = 0
+        self._wall_ns = 0
+        self._is_over = False
         self._numbers = 0
         self._triggered = [0] * len(steps)
         # Since when the condition of a step is true, or None, and whether it had its effect.
         self._true_since: dict[int, int | None] = {}
         self._fired: set[int] = set()
-        # What was started and has to be undone, in the order of the starts.
-        self._active: list[Due] = []
+        self._left_out: set[int] = set()
+        # In the order of the starts.
+        self._active: list[Active] = []
         for planned in plan(steps, duration_ns, seed).planned:
             self._schedule(planned.step, planned.time_ns)
 
@@ -144,96 +165,138 @@ class Agenda:
         return self._events[0].time_ns if self._events else None
 
     @property
-    def active(self) -> tuple[Due, ...]:
+    def active(self) -> tuple[Active, ...]:
         """What was started and is still to be undone, in the order of the starts."""
         return tuple(self._active)
 
-    def tick(self, now_ns: int) -> list[Due]:
+    @property
+    def may_go_on(self) -> bool:
+        """Whether anything is still to come by its time or by a condition."""
+        waiting = {index for index, step in enumerate(self._steps) if step.when is not None}
+        return bool(self._events or self._wall_events or waiting - self._fired - self._left_out)
+
+    def leave_out(self, index: int) -> None:
+        """Do not start a step any more."""
+        self._left_out.add(index)
+        self._drop(lambda event: event.step == index and event.undone is None)
+
+    def tick(self, now_ns: int, wall_ns: int | None = None) -> list[Due]:
         """Return what has become due by now, in the order of its times; of one time, undo first.
 
-        A start that is reported after its end was due comes right before its undo.
+        The undo of what is under way has to wait until it is done.
         """
+        self._now_ns = now_ns
+        self._wall_ns = max(self._wall_ns, wall_ns or 0)
         due: list[Due] = []
-        while self._events and self._events[0].time_ns <= now_ns:
-            event = heapq.heappop(self._events)
-            due += [self._undo(event)] if event.undone else [self._start(event)]
+        for events, time_ns in ((self._events, now_ns), (self._wall_events, self._wall_ns)):
+            while events and events[0].time_ns <= time_ns:
+                event = heapq.heappop(events)
+                on_wall = events is self._wall_events
+                if event.undone is None:
+                    due.append(self._start(event, on_wall))
+                else:
+                    due += self._undo(event.undone, event.time_ns, on_wall)
         return due
 
     def finished(
-        self, name: str, outcome: Outcome, now_ns: int, occurrence: int | None = None,
+        self, start: Due, outcome: Outcome, now_ns: int, effect: Any = True,
     ) -> list[Due]:
-        """Take note of what became of a step, and return what has become due.
+        """Take note of what became of a step that was started, and return what has become due.
 
-        ``done`` or ``failed`` once for every start, ``ended`` once for every undo that worked. A
-        start that failed is not undone, nor one that ended by itself, whose ``occurrence`` has to
-        be given; without it the latest start counts.
+        ``done`` or ``failed`` once for every start; ``ended`` once for every undo that worked, and
+        for what ended by itself, which is not undone any more, nor what failed.
         """
-        index = self._indices[name]
-        if outcome != 'done':
-            # For one that ended by an undo there is nothing left to forget.
-            own = [due for due in self._active
-                   if due.step == index and occurrence in {None, due.occurrence}]
-            gone = outcome == 'failed' or occurrence is not None
-            if own and (gone or self._steps[index].ends_itself):
-                self._forget(own[-1])
+        due: list[Due] = []
+        active = next((one for one in self._active if one.start.step == start.step
+                       and one.start.occurrence == start.occurrence), None)
+        if active is not None and outcome == 'done':
+            active.effect = effect
+            if active.overdue is not None:
+                due += self._undo(active, active.overdue.time_ns, active.overdue.on_wall)
+            elif self._is_over:
+                due += self._undo(active, now_ns)
+        elif active is not None:
+            self._active.remove(active)
+            self._drop(lambda event: event.undone is active)
+        own = self._steps[start.step]
         for child, step in enumerate(self._steps):
-            if step.after == name and step.awaited(self._steps[index]) == outcome:
-                self._schedule(child, now_ns + step.delay)
-        return self.tick(now_ns)
+            if own.name and step.after == own.name and step.awaited(own) == outcome:
+                # A clock that this has just stopped would never come to the delay.
+                on_wall = own.stops_clock and outcome == 'done'
+                begin_ns = self._wall_ns if on_wall else now_ns
+                self._schedule(child, begin_ns + step.delay, on_wall=on_wall)
+        return due + self.tick(now_ns)
 
-    def condition(self, name: str, is_true: bool, now_ns: int) -> list[Due]:
+    def condition(self, index: int, is_true: bool, now_ns: int) -> list[Due]:
         """Take note of whether the ``when`` of a step is true from now on; return what is due.
 
         It starts the step once, after it was true for ``holds`` without a break.
         """
-        index = self._indices[name]
         due = self.tick(now_ns)
         if index not in self._fired and is_true != (self._true_since.get(index) is not None):
             self._true_since[index] = now_ns if is_true else None
-            self._events = [event for event in self._events if event.step != index]
-            heapq.heapify(self._events)
+            self._drop(lambda event: event.step == index)
             if is_true:
                 self._schedule(index, now_ns + (self._steps[index].holds or 0))
         return due + self.tick(now_ns)
 
     def end(self, now_ns: int) -> list[Due]:
-        """Return what is left to be undone, the latest start first; nothing is due afterwards."""
-        self._events.clear()
-        left = [
-            Due('undo', due.step, due.name, due.occurrence, now_ns)
-            for due in reversed(self._active)
-        ]
-        self._active.clear()
-        return left
+        """Return what is left to be undone, the latest start first; nothing starts any more.
 
-    def _schedule(self, index: int, time_ns: int, undone: Due | None = None) -> None:
-        if undone is None and time_ns >= self._duration_ns:
+        What is under way is to be undone as soon as it is done.
+        """
+        self._is_over = True
+        self._drop(lambda event: True)
+        left = [one for one in reversed(self._active) if one.effect is not None]
+        return [due for one in left for due in self._undo(one, now_ns)]
+
+    def _schedule(
+        self, index: int, time_ns: int, undone: Active | None = None, *, on_wall: bool = False,
+    ) -> None:
+        if undone is None and (self._is_over or index in self._left_out
+                               or (time_ns >= self._duration_ns and not on_wall)):
             return
         what = _START if undone is None else _UNDO
         self._numbers += 1
-        heapq.heappush(self._events, _Event(time_ns, what, self._numbers, index, undone))
+        heapq.heappush(self._wall_events if on_wall else self._events,
+                       _Event(time_ns, what, self._numbers, index, undone))
 
-    def _start(self, event: _Event) -> Due:
+    def _start(self, event: _Event, on_wall: bool) -> Due:
         index, step = event.step, self._steps[event.step]
         self._fired.add(index)
-        lasts = step.for_ is not None and any(due.step == index for due in self._active)
+        lasts = step.for_ is not None and any(one.start.step == index for one in self._active)
         due = Due('skip' if lasts else 'start', index, self._names[index],
-                  self._triggered[index], event.time_ns)
+                  self._triggered[index], event.time_ns, on_wall)
         self._triggered[index] += 1
         if due.kind == 'start' and step.is_undone:
-            self._active.append(due)
-            end = _end(step, event.time_ns)
-            if end is not None:
-                self._schedule(index, end, due)
+            active = Active(due)
+            self._active.append(active)
+            if step.for_ is not None:
+                self._schedule_end(active, event.time_ns, on_wall)
         return due
 
-    def _undo(self, event: _Event) -> Due:
-        assert event.undone is not None
-        started = event.undone
-        self._active.remove(started)
-        return Due('undo', started.step, started.name, started.occurrence, event.time_ns)
+    def _schedule_end(self, active: Active, start_ns: int, started_on_wall: bool) -> None:
+        index = active.start.step
+        step = self._steps[index]
+        assert step.for_ is not None
+        on_wall = step.stops_clock
+        if on_wall != started_on_wall:
+            start_ns = self._wall_ns if on_wall else self._now_ns
+        self._schedule(index, start_ns + step.for_, active, on_wall=on_wall)
 
-    def _forget(self, started: Due) -> None:
-        self._active.remove(started)
-        self._events = [event for event in self._events if event.undone is not started]
-        heapq.heapify(self._events)
+    def _undo(self, active: Active, time_ns: int, on_wall: bool = False) -> list[Due]:
+        started = active.start
+        due = Due('undo', started.step, started.name, started.occurrence, time_ns, on_wall,
+                  active.effect)
+        if active.effect is None:
+            active.overdue = due
+            return []
+        self._active.remove(active)
+        self._drop(lambda event: event.undone is active)
+        return [due]
+
+    def _drop(self, is_gone: Callable[[_Event], bool]) -> None:
+        for events in (self._events, self._wall_events):
+            # In place, as somebody may be going through them.
+            events[:] = [event for event in events if not is_gone(event)]
+            heapq.heapify(events)

@@ -6,18 +6,22 @@ It waits for nothing by itself; ``work`` is called again and again with the time
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from robot_qa.checks import CheckResult, Verdict
-from robot_qa.scenario.plan import Agenda, Due
-from robot_qa.spec.scenario import Outcome, Step
+from robot_qa.scenario.plan import Active, Agenda, Due
+from robot_qa.spec.scenario import Step
 from robot_qa.spec.scenario_order import name_of
 from robot_qa.timebase import NS_PER_S, format_ns
 
-# At the end of the run, on the wall clock: for what is under way, and for each undo.
+# At the end of the run, on the wall clock: for what is under way, and for each undo; and when
+# somebody who has interrupted it does so again.
 PATIENCE_S = 10.0
+HURRY_S = 1.0
 PAUSE_S = 0.005
 NEVER = {
     'when': 'its condition was never true', 'after': 'what it waits for never came',
@@ -31,6 +35,7 @@ Mark = Callable[[str, int, int], None]
 class Done:
     """How an action went; ``undo`` begins what takes it back, if anything can and has to.
 
+    What failed has one too where it may have been carried out all the same.
     ``lasts`` is what goes on after it was done and may end by itself, before it is undone: it
     says how that went. ``record`` is what the check of the step tells of it.
     """
@@ -118,7 +123,8 @@ class Player:
 
     def __init__(
         self, steps: list[Step], agenda: Agenda, actors: Mapping[str, Actor], note: Note,
-        mark: Mark = lambda event, step, occurrence: None,
+        mark: Mark = lambda event, step, occurrence: None, *,
+        wall_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._steps = steps
         self._agenda = agenda
@@ -127,28 +133,33 @@ class Player:
         self._mark = mark
         self._courses = [_Course() for _ in steps]
         self._works: list[_Work] = []
-        # What was done and can be taken back, by step and occurrence.
-        self._undos: dict[tuple[int, int], Callable[[], Doing]] = {}
-        # What goes on after it was done.
-        self._lasting: list[_Work] = []
+        self._wall_ns = wall_ns
         self._now_ns = 0
 
     def check(self) -> None:
         """Look before the start at what cannot be carried out, and note it."""
         for index, step in enumerate(self._steps):
             actor = self._actors.get(step.kind)
-            if actor is None:
-                lack: str | None = f'{step.kind}: nothing here can do it yet'
-            else:
-                lack = actor.lack(step)
+            try:
+                lack = f'{step.kind}: nothing here can do it yet' if actor is None else (
+                    actor.lack(step))
+            except Exception as error:
+                self._courses[index].failures.append(f'failed: {self._broken(error).detail}')
+                self._agenda.leave_out(index)
+                continue
             if lack is not None:
-                self._courses[index].lacking = lack
-                self._note('cannot', f'{name_of(self._steps, index)}: {lack}')
+                self.give_up(index, lack)
 
     @property
     def is_busy(self) -> bool:
         """Whether an action is under way."""
         return bool(self._works)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more happens by itself: no step is due, under way or waited for."""
+        lasting = any(one.effect is not None and one.effect.lasts for one in self._agenda.active)
+        return not (self._works or lasting or self._agenda.may_go_on)
 
     @property
     def next_ns(self) -> int | None:
@@ -158,30 +169,31 @@ class Player:
     def work(self, now_ns: int) -> None:
         """Begin what is due at ``now_ns`` after the start, and look after what is under way."""
         self._now_ns = max(now_ns, self._now_ns)
-        self._obey(self._agenda.tick(self._now_ns))
-        for work in list(self._works):
-            done = work.doing.poll()
-            if done is not None:
-                self._works.remove(work)
-                self._take_note(work.due, done)
+        self._obey(self._agenda.tick(self._now_ns, self._wall_ns()))
+        self._look_after_works()
         self._look_after_lasting()
 
     def condition(self, index: int, is_true: bool) -> None:
         """Take note of whether the ``when`` of a step is true now."""
-        name = name_of(self._steps, index)
-        self._obey(self._agenda.condition(name, is_true, self._now_ns))
+        self._obey(self._agenda.condition(index, is_true, self._now_ns))
 
     def give_up(self, index: int, reason: str) -> None:
-        """Do not play a step: its ``when`` cannot be evaluated."""
+        """Do not play a step, for a reason such as a ``when`` that cannot be evaluated."""
         self._courses[index].lacking = reason
+        self._agenda.leave_out(index)
         self._note('cannot', f'{name_of(self._steps, index)}: {reason}')
 
-    def end(self) -> None:
-        """Take back everything that is still in effect, the latest first, each to its end."""
-        self._wait_for_all()
-        for due in self._agenda.end(self._now_ns):
+    def end(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """Take back everything that is still in effect, the latest first, each to its end.
+
+        Nothing starts any more. ``is_hurried`` tells whether there is less patience now.
+        """
+        left = self._agenda.end(self._now_ns)
+        # Also what is done only now, which is taken back at once.
+        self._wait_for_all(is_hurried)
+        for due in left:
             self._obey([due])
-            self._wait_for_all()
+            self._wait_for_all(is_hurried)
 
     def results(self, sources: Mapping[str, str]) -> list[CheckResult]:
         """Return a check per step."""
@@ -211,65 +223,88 @@ class Player:
 
     def _obey(self, dues: list[Due]) -> None:
         for due in dues:
-            late = f'due at {due.time_ns / NS_PER_S:.3f} s, {format_ns(self._late(due))} late'
+            late_ns = self._late(due)
+            clock = ' on the wall clock' if due.on_wall else f' at {due.time_ns / NS_PER_S:.3f} s'
+            late = f'due{clock}, {format_ns(late_ns)} late'
             if due.kind == 'skip':
                 self._note('skipped', f'{due.name}: {late}; it still lasts')
-            elif due.kind == 'undo':
-                undo = self._undos.pop((due.step, due.occurrence), None)
-                self._lasting = [work for work in self._lasting if not _same(work.due, due)]
-                if undo is not None:
-                    self._note('undoing', f'{due.name}: {late}')
-                    self._mark('undoing', due.step, due.occurrence)
-                    self._works.append(_Work(due, undo()))
-            elif self._courses[due.step].lacking is None:
-                course = self._courses[due.step]
-                course.latest_ns = max(course.latest_ns, self._late(due))
-                self._note('doing', f'{due.name}: {late}')
-                self._mark('begun', due.step, due.occurrence)
-                step = self._steps[due.step]
-                self._works.append(_Work(due, self._actors[step.kind].begin(step)))
+                continue
+            course = self._courses[due.step]
+            course.latest_ns = max(course.latest_ns, late_ns)
+            if due.kind == 'undo':
+                self._take_back(due, late)
+                continue
+            self._note('doing', f'{due.name}: {late}')
+            self._mark('begun', due.step, due.occurrence)
+            step = self._steps[due.step]
+            self._begin(due, partial(self._actors[step.kind].begin, step))
+
+    def _take_back(self, due: Due, why: str) -> None:
+        self._note('undoing', f'{due.name}: {why}')
+        self._mark('undoing', due.step, due.occurrence)
+        self._begin(due, due.effect.undo or (lambda: Over(Done(True, 'nothing to take back'))))
+
+    def _begin(self, due: Due, begin: Callable[[], Doing]) -> None:
+        try:
+            doing = begin()
+        except Exception as error:
+            doing = Over(self._broken(error))
+        self._works.append(_Work(due, doing))
+
+    def _polled(self, doing: Doing) -> Done | None:
+        try:
+            return doing.poll()
+        except Exception as error:
+            return self._broken(error)
+
+    def _broken(self, error: Exception) -> Done:
+        """Return what became of an action that broke off in a way that nobody has foreseen."""
+        self._note('traceback', ''.join(traceback.format_exception(error)))
+        return Done(False, f'{type(error).__name__}: {error}')
 
     def _late(self, due: Due) -> int:
-        return max(0, self._now_ns - due.time_ns)
+        return max(0, (self._wall_ns() if due.on_wall else self._now_ns) - due.time_ns)
+
+    def _look_after_works(self) -> None:
+        for work in list(self._works):
+            done = self._polled(work.doing)
+            if done is not None:
+                self._works.remove(work)
+                self._take_note(work.due, done)
 
     def _take_note(self, due: Due, done: Done) -> None:
         course = self._courses[due.step]
         course.record = done.record or course.record
         detail = f'{due.name}: {done.detail}' if done.detail else due.name
+        is_undo = due.kind == 'undo'
         if not done.ok:
-            what = 'ended badly' if due.kind == 'undo' else 'failed'
+            what = 'ended badly' if is_undo else 'failed'
             course.failures.append(f'{what}: {done.detail}')
             self._note(what, detail)
         else:
-            self._note('undone' if due.kind == 'undo' else 'done', detail)
-        event = 'undone' if due.kind == 'undo' else 'done' if done.ok else 'failed'
-        self._mark(event, due.step, due.occurrence)
-        if due.kind == 'undo':
+            self._note('undone' if is_undo else 'done', detail)
+        self._mark('undone' if is_undo else 'done' if done.ok else 'failed',
+                   due.step, due.occurrence)
+        if is_undo:
             course.undone += done.ok
-            if not done.ok:
-                return
-        else:
-            course.done += done.ok
-            if done.undo is not None:
-                self._undos[due.step, due.occurrence] = done.undo
-            if done.lasts is not None:
-                self._lasting.append(_Work(due, done.lasts))
-        outcome: Outcome = 'failed' if not done.ok else 'ended' if due.kind == 'undo' else 'done'
-        self._obey(self._agenda.finished(due.name, outcome, self._now_ns))
-        if outcome == 'done' and self._steps[due.step].ends_itself:
-            self._mark('undone', due.step, due.occurrence)
-            self._obey(self._agenda.finished(due.name, 'ended', self._now_ns))
+            if done.ok and due.effect.ok:
+                self._obey(self._agenda.finished(due, 'ended', self._now_ns))
+            return
+        course.done += done.ok
+        self._obey(self._agenda.finished(
+            due, 'done' if done.ok else 'failed', self._now_ns, done))
+        if not done.ok and done.undo is not None and self._steps[due.step].is_undone:
+            self._take_back(replace(due, kind='undo', effect=done),
+                            'it may have been carried out')
 
     def _look_after_lasting(self) -> None:
         """Take note of what has ended by itself; it is not undone any more."""
-        for work in list(self._lasting):
-            done = work.doing.poll()
-            # What it sets off may have undone others meanwhile.
-            if done is None or work not in self._lasting:
+        for active in self._agenda.active:
+            # What others set off may have undone it meanwhile.
+            done = self._end_of(active) if active in self._agenda.active else None
+            if done is None:
                 continue
-            self._lasting.remove(work)
-            due = work.due
-            self._undos.pop((due.step, due.occurrence), None)
+            due = active.start
             course = self._courses[due.step]
             if done.ok:
                 course.ended += 1
@@ -279,24 +314,21 @@ class Player:
             self._note('ended' if done.ok else 'failed', f'{due.name}: {done.detail}')
             self._mark('undone' if done.ok else 'failed', due.step, due.occurrence)
             self._obey(self._agenda.finished(
-                due.name, 'ended' if done.ok else 'failed', self._now_ns, due.occurrence))
+                due, 'ended' if done.ok else 'failed', self._now_ns))
 
-    def _wait_for_all(self) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while self._works and time.monotonic() < deadline:
-            for work in list(self._works):
-                done = work.doing.poll()
-                if done is not None:
-                    self._works.remove(work)
-                    self._take_note(work.due, done)
+    def _end_of(self, active: Active) -> Done | None:
+        lasts = None if active.effect is None else active.effect.lasts
+        return None if lasts is None else self._polled(lasts)
+
+    def _wait_for_all(self, is_hurried: Callable[[], bool]) -> None:
+        begun = time.monotonic()
+        while self._works and (
+                patience := HURRY_S if is_hurried() else PATIENCE_S) > time.monotonic() - begun:
+            self._look_after_works()
             time.sleep(PAUSE_S)
-        for work in self._works:
-            self._take_note(work.due, Done(False, f'not over after {PATIENCE_S:g} s'))
-        self._works.clear()
-
-
-def _same(one: Due, other: Due) -> bool:
-    return (one.step, one.occurrence) == (other.step, other.occurrence)
+        for work in list(self._works):
+            self._works.remove(work)
+            self._take_note(work.due, Done(False, f'not over after {patience:g} s'))
 
 
 def _times(count: int) -> str:

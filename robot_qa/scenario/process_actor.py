@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from robot_qa.errors import ProcessError, did_you_mean
 from robot_qa.processes import Processes, ProcessSpec
 from robot_qa.scenario.node_processes import pids_of_node
-from robot_qa.scenario.player import Doing, Done, Over
+from robot_qa.scenario.player import Doing, Done, Gradual, Over
 from robot_qa.spec.scenario import Step
 
 KINDS = ('kill', 'stop', 'resume', 'restart')
@@ -35,10 +35,10 @@ class ProcessActor:
         return None
 
     def begin(self, step: Step) -> Doing:
-        """Do it at once."""
+        """Do it at once, but for a restart, which waits for the end of the process."""
         name = step.action
         if step.kind == 'restart':
-            return Over(self._restart(name))
+            return Gradual(self._restart(name))
         if name.startswith('/'):
             return Over(self._kill_node(name))
         done = self._send(name, SIGNALS[step.kind])
@@ -75,11 +75,13 @@ class ProcessActor:
             self.killed.add(name)
         return Done(True, f'{number.name} to {name}, {len(hit)} processes')
 
-    def _restart(self, name: str) -> Done:
+    def _restart(self, name: str) -> Generator[None, None, Done]:
         try:
             # What is stopped takes no other signal.
             self._send(name, signal.SIGCONT)
-            self._processes.stop(name)
+            ended = self._processes.begin_stop(name)
+            while ended() is None:
+                yield
             pid = self._processes.start(self._specs[name])
         except ProcessError as error:
             return Done(False, str(error))

@@ -39,7 +39,7 @@ Work = Generator[None, None, Done]
 class _Letter:
     """A message of a step, ready to be sent: serialized, or with a stamp still to be written.
 
-    ``farewell`` is sent after the last one of a rate; ``remarks`` say what was clamped.
+    ``farewell`` is sent when it is undone; ``remarks`` say what was clamped.
     """
 
     message: Any
@@ -53,7 +53,7 @@ class PublishActor:
 
     A ``header.stamp`` that the spec leaves out is the time of sending, simulated if
     ``on_ros_time``, by which rates go as well. Velocity commands on the topics of ``limits`` are
-    clamped; after one that was repeated, a last one commands to stand still.
+    clamped; undone, a last one commands to stand still, as a robot goes on with the latest.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class PublishActor:
         self._publishers: dict[str, tuple[Publisher, str]] = {}
         self._letters: dict[int, _Letter] = {}
         self._lasting: list[_Repeating] = []
+        # What a topic was commanded once and not taken back yet; a later one takes its place.
+        self._moving: dict[str, _Letter] = {}
 
     def lack(self, step: Step) -> str | None:
         """Make the publisher and the message; say what is missing for them."""
         given: Publish = step.action
         topic = given.topic
-        if topic in self._limits and not is_velocity(given.type):
-            return f'{topic} has velocity limits, but a {given.type} is no velocity command'
         try:
             package, _, name = given.type.split('/')
             kind = getattr(importlib.import_module(f'{package}.msg'), name)
@@ -98,6 +98,8 @@ class PublishActor:
         """End what is still repeated, as its undo does, and leave the topics."""
         for repeating in list(self._lasting):
             self._end(repeating)
+        for topic in list(self._moving):
+            self._stand_still(topic)
         self._metronome.close()
         for publisher, _ in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=FAREWELL_S))
@@ -124,6 +126,10 @@ class PublishActor:
         undo = None
         if given.rate is None:
             self._send(publisher, letter.message, letter.stamped)
+            # Again before it was undone: once is enough, at the end.
+            if letter.farewell is not None and self._moving.get(given.topic) is not letter:
+                self._moving[given.topic] = letter
+                undo = lambda: Gradual(self._undo_once(given.topic, letter))  # noqa: E731
         else:
             beat = self._metronome.start(
                 given.rate, lambda: self._send(publisher, letter.message, letter.stamped))
@@ -139,13 +145,26 @@ class PublishActor:
         return repeating.outcome()
         yield
 
+    def _undo_once(self, topic: str, letter: _Letter) -> Work:
+        if self._moving.get(topic) is not letter:
+            return Done(True, f'a later command on {topic} has taken its place')
+        self._stand_still(topic)
+        return Done(True, f'a last one on {topic} to stand still')
+        yield
+
+    def _stand_still(self, topic: str) -> None:
+        publisher, _ = self._publishers[topic]
+        self._say_farewell(publisher, self._moving.pop(topic))
+
     def _end(self, repeating: _Repeating) -> None:
         self._lasting.remove(repeating)
         self._metronome.stop(repeating.beat)
-        if repeating.letter.farewell is not None:
-            # Nothing of the rate comes after it: whoever drives last must stand still.
-            self._send(repeating.publisher, repeating.letter.farewell,
-                       hasattr(repeating.letter.farewell, 'header'))
+        # Nothing of the rate comes after it: whoever drives last must stand still.
+        self._say_farewell(repeating.publisher, repeating.letter)
+
+    def _say_farewell(self, publisher: Publisher, letter: _Letter) -> None:
+        if letter.farewell is not None:
+            self._send(publisher, letter.farewell, hasattr(letter.farewell, 'header'))
 
     def _send(self, publisher: Publisher, message: Any, stamped: bool) -> None:
         if stamped:

@@ -1,14 +1,14 @@
 """The wire between a publisher and its subscribers: a node that forwards messages or spoils them.
 
 ``python -m robot_qa.scenario.relay --topic /scan --input /scan_unfaulted`` runs the node
-``/relay_scan``. It forwards serialized bytes as they are while no fault is active. Which are is
-told by the latest message on ``/relay_scan/faults``, the whole list each time, and answered on
-``/relay_scan/state``; both are latched JSON, see ``Control``.
+``/relay_scan``; ROS parameters of these names do the same. It forwards serialized bytes as they
+are while no fault is active. Which are is told by the latest message on ``/relay_scan/faults``,
+the whole list each time, and answered on ``/relay_scan/state``; both are latched JSON, see
+``Control``.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import json
 import signal
@@ -26,7 +26,6 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from std_msgs.msg import String
 
 from robot_qa.errors import RobotQaError, SetupError
@@ -36,6 +35,8 @@ from robot_qa.probes.clock import ClockReader
 from robot_qa.probes.qos import Asked
 from robot_qa.scenario.assembly import Line, pipeline
 from robot_qa.scenario.fault_actor import FAULTS, LATCHED, STATE, node_name
+from robot_qa.scenario.relay_node import Answers, RelaySettings, make_relay_node
+from robot_qa.scenario.shared_memory import large_segment
 from robot_qa.spec.scenario_faults import Fault
 from robot_qa.timebase import NS_PER_S
 
@@ -55,8 +56,8 @@ class Control:
 
     Wanted is ``{"number": 7, "faults": {"1": {"topic": "/scan", "drop": "50 %"}}}``: a name for
     each time that a fault is active, and the fault as in a spec. What is not named ends. The
-    answer is ``{"number": 7, "active": ["1"], "errors": {}, "ended": {}, "publishers": 1}``, with
-    the report of what has ended.
+    answer is ``{"number": 7, "active": ["1"], "errors": {}, "ended": {}, "publishers": 1, "node":
+    "/relay_scan"}``, with the report of what has ended and how many publish the input.
     """
 
     def __init__(self, line: Line, topic: str, seed: int) -> None:
@@ -104,14 +105,16 @@ class Control:
 class Relay:
     """Subscribes to the input, publishes the topic, and looks after both."""
 
-    def __init__(self, node: Node, given: argparse.Namespace) -> None:
+    def __init__(self, node: Node, given: RelaySettings) -> None:
         self._node = node
+        self._answers = Answers(node)
         self._topic, self._input = given.topic, given.input
-        self._type: str | None = given.type
+        self._type = given.type
         self._clock = ClockReader(node) if given.sim_time else None
         self._line = Line(self._publish)
         self._control = Control(self._line, given.topic, given.seed)
-        name = f'/{node.get_name()}'
+        # Also where the node was given another name or a namespace: so its actor finds it.
+        name = f'/{node_name(given.topic)}'
         self._state = node.create_publisher(String, f'{name}/{STATE}', LATCHED)
         self._orders = node.create_subscription(
             String, f'{name}/{FAULTS}', _never_called, LATCHED)
@@ -127,6 +130,7 @@ class Relay:
             if time.monotonic() >= self._next_look:
                 self._look()
             self._wait()
+            self._answers.give()
             self._obey()
             self._forward()
 
@@ -182,6 +186,7 @@ class Relay:
             self._forward()
             answer = self._control.obey(taken[0].data, self._type, self._now_ns())
             answer['publishers'] = self._node.count_publishers(self._input)
+            answer['node'] = self._node.get_fully_qualified_name()
             self._state.publish(String(data=json.dumps(answer)))
 
     def _forward(self) -> None:
@@ -200,7 +205,7 @@ class Relay:
 
     def _now_ns(self) -> int:
         if self._clock is not None:
-            return self._clock.now_ns() or 0
+            return self._clock.elapsed_ns() or 0
         return int(time.monotonic() * NS_PER_S)
 
 
@@ -217,20 +222,19 @@ def _never_called(message: Any) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Forward until interrupted."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--topic', required=True)
-    parser.add_argument('--input', required=True)
-    parser.add_argument('--type', help='the type of the topic; found out if left out')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--sim-time', action='store_true', help='delays count on /clock')
+    """Forward until interrupted; 2 if an argument or a parameter is wrong."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    given = parser.parse_args(remove_ros_args(['relay', *words])[1:])
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
-    node = Node(node_name(given.topic), enable_rosout=False, start_parameter_services=False)
+    try:
+        with large_segment():
+            rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
+            node, given = make_relay_node(words)
+    except RobotQaError as error:
+        rclpy.try_shutdown()
+        print(error, file=sys.stderr)
+        return 2
     try:
         Relay(node, given).run(stop)
     except SetupError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from robot_qa.scenario.player import Doing, Done, Gradual
 from robot_qa.simulators import base
 from robot_qa.spec.scenario import Step
 from robot_qa.spec.scenario_actions import BLOW_NS, Pose
-from robot_qa.timebase import NS_PER_S
 
 KINDS = base.FEATURES
 
@@ -33,8 +31,6 @@ class SimulatorActor:
 
     def begin(self, step: Step) -> Doing:
         """Ask the simulator."""
-        if step.kind == 'pause':
-            return Gradual(self._pause(step.for_ or 0))
         return Gradual(self._ask(_action(step, self._folder)))
 
     def _ask(self, action: base.Action) -> Generator[None, None, Done]:
@@ -53,19 +49,6 @@ class SimulatorActor:
         if isinstance(undo, base.Remove) and undo.name in self._removed:
             return Done(True, 'removed already')
         return (yield from self._ask(undo))
-
-    def _pause(self, lasts_ns: int) -> Generator[None, None, Done]:
-        """Pause and play again; the wall clock counts, as simulated time stands still."""
-        for action in (base.Pause(), base.Play()):
-            pending = self._simulator.do(action)
-            while (outcome := pending.poll()) is None:
-                yield
-            if not outcome.ok:
-                return Done(False, outcome.detail)
-            end = time.monotonic() + lasts_ns / NS_PER_S
-            while isinstance(action, base.Pause) and time.monotonic() < end:
-                yield
-        return Done(True)
 
 
 def _action(step: Step, folder: Path) -> base.Action:
@@ -86,7 +69,7 @@ def _action(step: Step, folder: Path) -> base.Action:
         'wind': lambda: base.Wind(_vector(given.velocity)),
         'friction': lambda: base.Friction(given.scale),
         'gravity': lambda: base.Gravity(_vector(given.xyz)),
-        'step': lambda: base.Step(given), 'reset': base.Reset,
+        'pause': base.Pause, 'step': lambda: base.Step(given), 'reset': base.Reset,
     }
     action: base.Action = simple[step.kind]()
     return action

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
 from robot_qa.checks import CheckResult
-from robot_qa.errors import RobotQaError, SpecError
+from robot_qa.errors import RobotQaError, SetupError, SpecError
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.monitors.base import Context
 from robot_qa.probes.batch import Batch
@@ -26,15 +26,15 @@ from robot_qa.scenario import (
     simulator_actor,
 )
 from robot_qa.scenario.conditions import ConditionWatch
-from robot_qa.scenario.deadman import DeadMan
 from robot_qa.scenario.plan import Agenda
 from robot_qa.scenario.player import Actor, Note, Player
-from robot_qa.scenario.velocity import VelocityLimits, is_velocity
+from robot_qa.scenario.velocity import VelocityLimits
 from robot_qa.scenario.written import written_problems
-from robot_qa.simulators.base import Simulator, make_simulator
-from robot_qa.spec.hardware import is_hardware
+from robot_qa.simulators.base import Outcome, Simulator, make_simulator
+from robot_qa.spec.hardware import deeds
 from robot_qa.spec.loader import LoadedSpec
-from robot_qa.spec.model import declared_checks
+from robot_qa.spec.model import TestSpec, declared_checks
+from robot_qa.spec.scenario_played import marks_of
 from robot_qa.stats import Confidence
 from robot_qa.timebase import NS_PER_S
 
@@ -70,13 +70,20 @@ class Stage:
         self._processes: process_actor.ProcessActor | None = None
         self._player: Player | None = None
         self._to_leave = ExitStack()
-        self._ended = False
+        self.relays: list[str] = []
+        """The processes that relay topics with faults, of those that the run starts."""
         context = Context(store, None, Confidence(loaded.spec.confidence))
         self._journal = Journal(SCENARIO)
+        self._marks = marks_of(loaded.spec.scenario)
         self._watches = {
             index: ConditionWatch(step.when, context)
             for index, step in enumerate(loaded.spec.scenario) if step.when is not None
         }
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is still to come by itself."""
+        return self._player is None or self._player.is_over
 
     @property
     def killed(self) -> set[str]:
@@ -92,6 +99,7 @@ class Stage:
                     argv=fault_actor.relay_command(spec, topic))
             for topic, _ in fault_actor.relays(spec)
         ] if specs else []
+        self.relays = [one.name for one in relays]
         return [*relays, *(
             replace(one, argv=(*one.argv, *words.get(one.name, ()))) for one in specs
         )]
@@ -104,10 +112,7 @@ class Stage:
         if simulated:
             system = spec.system
             backend = system.simulator.backend if system and system.simulator else 'none'
-            self._simulator = make_simulator(backend, self._node)
-            connecting = self._simulator.connect()
-            while (outcome := connecting.poll()) is None:
-                time.sleep(PAUSE_S)
+            self._simulator, outcome = _connected(backend, self._node)
             self._note('simulator', outcome.detail)
             folder = self._loaded.path.parent.absolute()
             actors |= dict.fromkeys(
@@ -118,7 +123,6 @@ class Stage:
         agenda = Agenda(spec.scenario, self._duration_ns, spec.seed)
         self._player = Player(spec.scenario, agenda, actors, self._note, self._mark)
         self._player.check()
-        self._guard()
 
     def _actors_everywhere(self, processes: Processes | None) -> dict[str, Actor]:
         """Return the actors that need neither a simulator nor processes of the run."""
@@ -142,21 +146,6 @@ class Stage:
             actors |= dict.fromkeys(publish_actor.KINDS, publishing)
         return actors
 
-    def _guard(self) -> None:
-        """Start what stops the robot if this run dies, where it moves one that runs already."""
-        spec = self._loaded.spec
-        topics = {step.publish.topic: step.publish.type for step in spec.scenario
-                  if step.publish is not None and is_velocity(step.publish.type)}
-        actions = [step.goal.action for step in spec.scenario if step.goal is not None]
-        if not is_hardware(spec.system) or not (topics or actions):
-            return
-        dead_man = DeadMan()
-        self._to_leave.callback(lambda: dead_man.close(released=self._ended))
-        for topic, type_name in topics.items():
-            dead_man.stop_on(topic, type_name)
-        for action in actions:
-            dead_man.cancel(action)
-
     def begin(self) -> None:
         """Let the time of the scenario begin now."""
         self._start_ns = self._time_ns()
@@ -169,17 +158,14 @@ class Stage:
         """Look at what has come for conditions."""
         if self._player is None or self._start_ns is None:
             return
-        for batch in batches:
-            for index, watch in list(self._watches.items()):
-                if batch.topic not in watch.topics:
-                    continue
-                try:
-                    watch.update(batch)
-                except RobotQaError as error:
-                    del self._watches[index]
-                    self._player.give_up(index, str(error))
-        for index, watch in self._watches.items():
-            self._player.condition(index, watch.is_true)
+        came = list(batches)
+        for index, watch in list(self._watches.items()):
+            try:
+                for is_true in watch.update(came):
+                    self._player.condition(index, is_true)
+            except RobotQaError as error:
+                del self._watches[index]
+                self._player.give_up(index, str(error))
 
     def wait(self, seconds: float) -> None:
         """Play for so long on the wall clock."""
@@ -192,7 +178,7 @@ class Stage:
 
     def is_at_rest(self, time_ns: int) -> bool:
         """Tell whether the clock of the run is at ``time_ns``, with no action under way."""
-        now_ns = self._time_ns()
+        now_ns = time.monotonic_ns() if self._clock is None else self._clock.now_ns()
         return now_ns is not None and now_ns >= time_ns and not (
             self._player is not None and self._player.is_busy)
 
@@ -214,11 +200,10 @@ class Stage:
             return SHORT_S if ahead_s < SOON_S else PAUSE_S
         return min(PAUSE_S, max(0.0, ahead_s))
 
-    def end(self) -> None:
-        """Take back what is still in effect."""
+    def end(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """Take back what is still in effect; for ``is_hurried`` see `Player.end`."""
         if self._player is not None and self._start_ns is not None:
-            self._player.end()
-        self._ended = True
+            self._player.end(is_hurried)
 
     def close(self) -> None:
         """End what goes on by itself, leave the graph and the simulator."""
@@ -237,12 +222,38 @@ class Stage:
 
     def _mark(self, event: str, step: int, occurrence: int) -> None:
         """Write into the journal what became of a step, and when on the clock of the run."""
-        entry: dict[str, Any] = {'event': event, 'step': step, 'occurrence': occurrence}
+        entry: dict[str, Any] = {'event': event, **self._marks[step], 'occurrence': occurrence}
         if self._clock is not None:
             entry['simulated_ns'] = self._clock.now_ns()
         self._journal.write(time.time_ns(), entry)
 
     def _time_ns(self) -> int | None:
         if self._clock is not None:
-            return self._clock.now_ns()
+            return self._clock.elapsed_ns()
         return int(time.monotonic() * NS_PER_S)
+
+
+def prove_simulated(spec: TestSpec, node: Any) -> None:
+    """Let the simulator answer that a spec says runs already, before anything is done to it.
+
+    SetupError: none does, and what runs here may be a robot.
+    """
+    simulator = spec.system.simulator if spec.system else None
+    acts = deeds(spec)
+    if simulator is None or not simulator.simulates or not acts:
+        return
+    found, outcome = _connected(simulator.backend, node)
+    found.close()
+    if not outcome.ok:
+        raise SetupError(
+            f'no simulator answers here ({outcome.detail}), and this spec acts on what it finds '
+            f'({", ".join(acts)}); leave "simulator" out to test a robot')
+
+
+def _connected(backend: str, node: Any) -> tuple[Simulator, Outcome]:
+    """Return an adapter, and how finding its simulator went."""
+    simulator = make_simulator(backend, node)
+    connecting = simulator.connect()
+    while (outcome := connecting.poll()) is None:
+        time.sleep(PAUSE_S)
+    return simulator, outcome

@@ -17,7 +17,7 @@ from pydantic import (
 from robot_qa.quantities import Ratio
 from robot_qa.spec.frames import Tf
 from robot_qa.spec.graph import Graph, NodeChecks
-from robot_qa.spec.hardware import Allowed, VelocityLimits, hardware_findings, is_hardware
+from robot_qa.spec.hardware import Allowed, VelocityLimits, hardware_findings, limit_findings
 from robot_qa.spec.logs import Diagnostics, Logs
 from robot_qa.spec.marks import KeyPath
 from robot_qa.spec.parts import Finding, Limits, Part, wrong, wrong_all
@@ -221,10 +221,7 @@ class TestSpec(Part):
 
     @model_validator(mode='after')
     def _is_allowed(self) -> TestSpec:
-        found = list(hardware_findings(
-            self.scenario, self.actions, self.allow, self.velocity_limits,
-        )) if is_hardware(self.system) else []
-        if found:
+        if found := [*hardware_findings(self), *limit_findings(self)]:
             raise wrong_all(found)
         return self
 

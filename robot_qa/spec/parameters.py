@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from robot_qa.errors import Problem, SpecError, did_you_mean
+from robot_qa.errors import Problem, QuantityError, SpecError, did_you_mean
 from robot_qa.spec.marks import UNUSABLE, KeyPath, Marked, compose, usable_text
 
 # An escaped "$${", a parameter, or a "${" that is never closed.
 _REFERENCE = re.compile(r'\$\$\{|\$\{([^{}]*)\}|\$\{')
+
+
+def read_overrides(words: Iterable[str], option: str) -> dict[str, str]:
+    """Return ``KEY=VALUE`` texts, which came with ``option``, as a mapping; the latest counts.
+
+    QuantityError: one is something else.
+    """
+    overrides = {}
+    for word in words:
+        key, equals, value = word.partition('=')
+        if not (key and equals):
+            raise QuantityError(f'{option} {word}: KEY=VALUE was expected')
+        overrides[key] = value
+    return overrides
 
 
 class Parameters:

@@ -31,6 +31,9 @@ from robot_qa.spec.shorthand import Yes
 from robot_qa.spec.values import Identifier, NonEmpty, PositiveDuration, ProcessName, Texts
 
 Outcome = Literal['done', 'failed', 'ended']
+# What "kill", "stop" and the others call the process of the simulator.
+SIMULATOR = 'simulator'
+CLOCK = '/clock'
 
 # The triggers, each with the keys that go with it.
 TRIGGERS = {
@@ -114,7 +117,8 @@ class Step(Part):
     """Trigger: times drawn from the seed."""
 
     for_: PositiveDuration | None = Field(None, alias='for')
-    """How long it lasts; then it is undone. What has no "for" is undone at the end of the run."""
+    """How long it lasts; then it is undone. What has no "for" is undone at the end of the run.
+    What stops the simulator or its clock is timed on the wall clock."""
 
     spawn: Spawn | None = None
     """Puts a model into the world."""
@@ -191,9 +195,10 @@ class Step(Part):
         return self._undo_refusal() is None
 
     @property
-    def ends_itself(self) -> bool:
-        """Whether whoever does it also ends it, as what stops the clock has to."""
-        return self.pause is not None
+    def stops_clock(self) -> bool:
+        """Whether simulated time may stand still by it, so that "for" is on the wall clock."""
+        on_clock = self.fault is not None and self.fault.topic == CLOCK
+        return self.pause is not None or on_clock or SIMULATOR in (self.stop, self.kill)
 
     def awaited(self, other: Step) -> Outcome:
         """Return the outcome of ``other``, the step it comes after, that it waits for."""
@@ -267,7 +272,8 @@ class Step(Part):
         return reason and f'"{self.kind}" cannot be undone after a time: {reason}'
 
     def _undo_refusal(self) -> str | None:
-        if self.publish is not None and self.publish.rate is None:
+        sent = self.publish
+        if sent is not None and sent.rate is None and not sent.is_velocity:
             return 'a message that was sent cannot be taken back; with "rate" it is repeated'
         if self.push is not None and self.for_ is None:
             return 'a blow is over at once'

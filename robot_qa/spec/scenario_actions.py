@@ -36,6 +36,7 @@ from robot_qa.timebase import NS_PER_S
 _MODEL_URI = 'model://'
 _MODEL_FILES = ('.sdf', '.urdf', '.xml')
 _PROCESS = '[A-Za-z0-9_-]+'
+TWISTS = ('geometry_msgs/msg/Twist', 'geometry_msgs/msg/TwistStamped')
 # How long a blow lasts: a whole number of the usual steps of physics, 1, 2, 4 and 5 ms, so that
 # its impulse is the one that was asked for.
 BLOW_NS = 20_000_000
@@ -193,7 +194,7 @@ class Load(Part):
 
 
 class Publish(Part):
-    """Publishes a message, once or at a rate."""
+    """Publishes a message, once or at a rate; a velocity command undone is one to stand still."""
 
     topic: RosName
     """The topic."""
@@ -203,6 +204,11 @@ class Publish(Part):
     """Fields of the message by name; the others keep their default values."""
     rate: Annotated[PositiveFrequency, Field(le=10_000)] | None = None
     """How often, until the step is undone; once if left out."""
+
+    @property
+    def is_velocity(self) -> bool:
+        """Whether it is a command that a robot follows until the next one."""
+        return self.type in TWISTS
 
 
 class Call(Part):
@@ -214,6 +220,9 @@ class Call(Part):
     """The service type, such as std_srvs/srv/Trigger."""
     request: dict[str, Any] = Field(default_factory=dict)
     """Fields of the request by name; the others keep their default values."""
+    success: Literal[True, False, 'any'] = True
+    """What an answer with a field success, such as that of Trigger, has to say there; any if it is
+    no matter."""
 
 
 class SendGoal(Part):
@@ -247,6 +256,9 @@ class SetParameter(Part):
     @field_validator('value')
     @classmethod
     def _not_mixed(cls, value: Scalar | list[Scalar]) -> Scalar | list[Scalar]:
+        for item in value if isinstance(value, list) else [value]:
+            if type(item) is int and not -2**63 <= item < 2**63:
+                raise wrong(f'{item} is no parameter: a whole number has 64 bits there')
         if isinstance(value, list) and len({_family(item) for item in value}) > 1:
             raise wrong('an array holds texts, or numbers, or true and false, not a mixture')
         return value

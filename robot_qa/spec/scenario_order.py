@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator
 
 from robot_qa.errors import did_you_mean
 from robot_qa.spec.parts import Finding
-from robot_qa.spec.scenario import Step
+from robot_qa.spec.scenario import SIMULATOR, Step
 from robot_qa.spec.system import System
 from robot_qa.timebase import format_ns
 
 MOST_TIMES = 10_000
-SIMULATOR = 'simulator'
-_PROCESS_ACTIONS = ('kill', 'stop', 'resume', 'restart')
+# Checks of a topic with faults that see what happens behind its relay alone.
+RELAYED = ('loss', 'transport')
+PROCESS_ACTIONS = ('kill', 'stop', 'resume', 'restart')
 
 
 def name_of(steps: list[Step], index: int) -> str:
@@ -39,7 +40,7 @@ def process_findings(steps: list[Step], system: System | None) -> Iterator[Findi
         if step.fault is not None:
             key, name = ('fault', 'publisher'), step.fault.publisher
             names = possible_publishers(system)
-        elif step.kind not in _PROCESS_ACTIONS:
+        elif step.kind not in PROCESS_ACTIONS:
             continue
         if name is None or name in names:
             continue
@@ -117,6 +118,12 @@ def expectation_findings(steps: list[Step], checks: Collection[str]) -> Iterator
                 if name not in known:
                     near = did_you_mean(name, sorted(known))
                     yield (index, *keys, place), f'the spec has no check "{name}"{near}'
+                elif keys[0] == 'expected_to_fail' and step.fault is not None and name.startswith(
+                        tuple(f'topics.{step.fault.topic}.{key}' for key in RELAYED)):
+                    yield (index, *keys, place), (
+                        f'no fault on {step.fault.topic} makes "{name}" fail: it begins at the '
+                        'relay, which numbers and sends anew what is left; gap, rate or latency '
+                        'would show it')
 
 
 def _duplicates(steps: list[Step]) -> Iterator[Finding]:
