@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from fnmatch import fnmatchcase
 
+from robot_qa.errors import UsageError
 from robot_qa.monitors.base import Check, Evidence, Limit, Measurement
 from robot_qa.monitors.readings import format_reading
 from robot_qa.timebase import format_ns
@@ -26,6 +28,12 @@ class Verdict(Enum):
 
 
 EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 3, Verdict.ERROR: 4}
+USAGE_ERROR = 2
+
+
+def exit_code(error: Exception) -> int:
+    """Return the exit code of a command that ended with an error instead of a verdict."""
+    return USAGE_ERROR if isinstance(error, UsageError) else EXIT_CODES[Verdict.ERROR]
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,11 @@ class CheckResult:
     def evidence(self) -> tuple[Evidence, ...]:
         """The samples that broke the limit."""
         return self.measurement.evidence if self.measurement else ()
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Tell whether a check is meant: ``*`` and ``?`` are wildcards, brackets are not."""
+    return fnmatchcase(name, pattern.replace('[', '[[]'))
 
 
 def fold(verdicts: Iterable[Verdict]) -> Verdict:

@@ -5,23 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import robot_qa
-from robot_qa.errors import (
-    QuantityError,
-    RecordingError,
-    RobotQaError,
-    SpecError,
-    UnarmedError,
-)
+from robot_qa.errors import QuantityError, RobotQaError, SpecError
 
 if TYPE_CHECKING:
     from robot_qa.report.model import Report
-
-USAGE_ERROR = 2
-ERROR = 4
+    from robot_qa.spec.loader import LoadedSpec
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,17 +23,19 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         return int(given.command(given))
-    except SpecError as error:
-        print(error, file=sys.stderr)
-        return USAGE_ERROR
-    except (RecordingError, QuantityError, UnarmedError) as error:
-        print(f'robot_qa: {error}', file=sys.stderr)
-        return USAGE_ERROR
     except RobotQaError as error:
-        print(f'robot_qa: {error}', file=sys.stderr)
-        return ERROR
-    except BrokenPipeError:
-        return ERROR
+        print(error if isinstance(error, SpecError) else f'robot_qa: {error}', file=sys.stderr)
+        return _code_of(error)
+    except OSError as error:  # the disk is full, a folder may not be written to
+        if not isinstance(error, BrokenPipeError):
+            print(f'robot_qa: {error}', file=sys.stderr)
+        return _code_of(error)
+
+
+def _code_of(error: Exception) -> int:
+    from robot_qa.checks import exit_code
+
+    return exit_code(error)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -122,7 +117,7 @@ def _validate(given: argparse.Namespace) -> int:
             load_spec(path)
         except SpecError as error:
             print(error, file=sys.stderr)
-            code = USAGE_ERROR
+            code = _code_of(error)
     return code
 
 
@@ -133,7 +128,6 @@ def _run(given: argparse.Namespace) -> int:
     from robot_qa.quantities import parse_duration
     from robot_qa.report.view import open_view
     from robot_qa.session import run_live
-    from robot_qa.spec.attach import attached
     from robot_qa.spec.loader import load_spec
 
     duration = parse_duration(given.duration) if given.duration else None
@@ -141,9 +135,11 @@ def _run(given: argparse.Namespace) -> int:
         raise QuantityError('--duration must be longer than zero')
     loaded = load_spec(given.spec, _overrides(given.overrides))
     if given.attach:
+        from robot_qa.spec.attach import attached
+
         loaded = attached(loaded)
     if given.until_stopped:
-        return _run_rounds(given, loaded.spec.slug)
+        return _run_rounds(given, loaded)
     view = open_view(Console(), given.quiet)
     folder, report = run_live(
         loaded, RunOptions(given.out, duration, given.record, view, given.armed)
@@ -151,12 +147,15 @@ def _run(given: argparse.Namespace) -> int:
     return _conclude(report, folder, given.quiet)
 
 
-def _run_rounds(given: argparse.Namespace, name: str) -> int:
+def _run_rounds(given: argparse.Namespace, loaded: LoadedSpec) -> int:
     from robot_qa.checks import EXIT_CODES
-    from robot_qa.rounds import Bench
+    from robot_qa.rounds import Bench, Ledger, folder_of
+    from robot_qa.spec.hardware import check_harmless
 
     if given.keep < 1:
         raise QuantityError('--keep must be at least 1')
+    if not given.armed:
+        check_harmless(loaded.spec)
     words = ['run', str(given.spec), '--quiet']
     words += ['--duration', given.duration] if given.duration else []
     words += ['--record'] if given.record else []
@@ -164,9 +163,9 @@ def _run_rounds(given: argparse.Namespace, name: str) -> int:
     words += ['--attach'] if given.attach else []
     for override in given.overrides:
         words += ['--set', override]
-    out = given.out or Path('robot_qa_runs') / f'{name}-rounds'
     say = (lambda line: None) if given.quiet else (lambda line: print(line, flush=True))
-    return EXIT_CODES[Bench(out, words, given.keep, say).go()]
+    ledger = Ledger(given.out or folder_of(loaded), given.keep, say)
+    return EXIT_CODES[Bench(ledger, words).go()]
 
 
 def _check(given: argparse.Namespace) -> int:
@@ -229,18 +228,19 @@ def _schema(given: argparse.Namespace) -> int:
 
 
 def _overrides(pairs: list[str]) -> dict[str, str]:
-    overrides = {}
-    for pair in pairs:
-        key, separator, value = pair.partition('=')
-        if not separator or not key:
-            raise QuantityError(f'--set {pair}: KEY=VALUE was expected')
-        overrides[key] = value
-    return overrides
+    from robot_qa.spec.parameters import read_overrides
+
+    return read_overrides(pairs, '--set')
 
 
 def console() -> None:
     """Run as the installed command."""
-    sys.exit(main())
+    try:
+        code = main()
+    except Exception as error:  # Python would exit with 1, which is that of FAIL
+        traceback.print_exc()
+        code = _code_of(error)
+    sys.exit(code)
 
 
 if __name__ == '__main__':

@@ -15,7 +15,11 @@ class ClockDomainError(RobotQaError):
     """Stamps of two different clocks were compared or subtracted."""
 
 
-class QuantityError(RobotQaError):
+class UsageError(RobotQaError):
+    """What was asked for cannot be done as it was asked: the exit code is 2."""
+
+
+class QuantityError(UsageError):
     """A text is not a quantity of the expected kind."""
 
 
@@ -31,7 +35,7 @@ class MessageError(RobotQaError):
     """Serialized bytes do not hold the message they should."""
 
 
-class RecordingError(RobotQaError):
+class RecordingError(UsageError):
     """A recording cannot be read at all."""
 
 
@@ -43,7 +47,7 @@ class SetupError(RobotQaError):
     """Something this command needs is not installed or not reachable."""
 
 
-class UnarmedError(RobotQaError):
+class UnarmedError(UsageError):
     """A run would act on a robot that it has not started, and nobody has said that it may."""
 
 
@@ -60,7 +64,7 @@ class Problem:
         return f'{self.file}:{self.line}:{self.column}: {self.message}'
 
 
-class SpecError(RobotQaError):
+class SpecError(UsageError):
     """All the mistakes of one spec, in the order of their lines."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:

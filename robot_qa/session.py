@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from robot_qa.checks import CheckResult, Verdict
 from robot_qa.draft import GraphSurvey, Survey
@@ -20,9 +20,6 @@ from robot_qa.spec.graph import graph_interest
 from robot_qa.spec.loader import LoadedSpec
 from robot_qa.spec.model import declared_checks
 from robot_qa.timebase import NS_PER_S
-
-if TYPE_CHECKING:
-    pass
 
 DISCOVERY_S = 3.0
 
@@ -50,7 +47,7 @@ def check_recording(
         probe.close()
     report = folder.write(
         started=started, results=results, seen=seen, messages=panel.messages, cost=cost,
-        environment={**environment(), 'recording': str(bag)},
+        clocks=panel.host_clocks, environment={**environment(), 'recording': str(bag)},
     )
     return folder.path, report
 
@@ -142,5 +139,3 @@ def _recorded_checks(session: Any) -> list[CheckResult]:
         CheckResult(one['name'], Verdict(one['verdict']), one['reason'], 'recording:1:1')
         for one in recorded
     ]
-
-

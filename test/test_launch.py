@@ -93,7 +93,7 @@ def test_a_failing_check_fails_the_script_with_its_reason(
     script = tmp_path / 'broken_launch.py'
     script.write_text((Path(__file__).parent / 'launch' / 'sound_launch.py').read_text().replace(
         "'patrol.qa.yaml'", "'robot.qa.yaml'").replace(
-        "['backend=', backend]", "{'frame': 'laser'}"))
+        "['backend=', backend]", "{'frame': 'a laser'}"))
     done = execute(env, tmp_path, '-m', 'launch_testing.launch_test', script)
     assert done.returncode == 1, done.stdout
     assert 'test_topics_scan_frame_id' in done.stdout
@@ -140,6 +140,33 @@ def test_qa_launch_file_brings_everything_up(env: dict[str, str], tmp_path: Path
     assert found['scenario.0'] == 'PASS'
     assert found['system.processes.robot'] == 'PASS'
     assert 'FAIL  topics./scan.frame_id' in done.stdout
+    assert done.returncode == 1, done.stdout
+    assert f'FAIL  listed: {tmp_path / "out"}' in done.stdout.splitlines()[-1]
+
+
+def test_the_exit_code_of_a_launch_that_goes_on_after_the_run(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / 'robot.qa.yaml').write_text(SPEC)
+    (tmp_path / 'on.launch.py').write_text("""
+from launch import LaunchDescription
+from launch.actions import EmitEvent, LogInfo, RegisterEventHandler, TimerAction
+from launch.event_handlers import OnProcessExit, OnShutdown
+from launch.events import Shutdown
+from robot_qa.integration.launch_testing import RobotQa
+
+def generate_launch_description():
+    qa = RobotQa(spec='robot.qa.yaml', parameters='frame=laser', bring_up=True, shutdown=False)
+    later = TimerAction(period=0.2, actions=[EmitEvent(event=Shutdown(reason='enough'))])
+    return LaunchDescription([
+        qa, RegisterEventHandler(OnProcessExit(target_action=qa, on_exit=later)),
+        RegisterEventHandler(OnShutdown(on_shutdown=LogInfo(msg='nobody is left out'))),
+    ])
+""")
+    done = execute(env, tmp_path, '-c', LAUNCH, tmp_path / 'on.launch.py')
+    assert done.returncode == 1, done.stdout
+    assert 'nobody is left out' in done.stdout
+    assert 'FAIL  listed: ' in done.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize('file,armed,played', [
@@ -160,6 +187,7 @@ def test_launch_files_for_what_runs_already(
         robot.wait(20)
     found = verdicts(tmp_path / 'out')
     assert found['topics./scan.frame_id'] == 'PASS', done.stdout
+    assert done.returncode == 0, done.stdout
     assert ('scenario.0' in found) == played
     assert 'system.processes.robot' not in found
 
@@ -169,7 +197,8 @@ def test_use_sim_time_is_forwarded(env: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / 'robot.qa.yaml').write_text(SPEC + 'timeout: 6 s\n')
     done = execute(env, tmp_path, '-c', LAUNCH, ROOT / 'launch' / 'monitor.launch.py',
                    'spec:=robot.qa.yaml', 'out:=out', 'use_sim_time:=perhaps')
-    assert 'true or false was expected, found "perhaps"' in done.stdout
+    assert 'true or false was expected, found "perhaps"' in done.stdout.splitlines()[-1]
+    assert done.returncode == 1
     spec = (tmp_path / 'robot.qa.yaml').read_text().replace('topics: [/scan]', 'topics: []')
     (tmp_path / 'robot.qa.yaml').write_text(spec)
     execute(env, tmp_path, '-c', LAUNCH, ROOT / 'launch' / 'monitor.launch.py',

@@ -53,7 +53,8 @@ def verdicts(
                 monitor.update(one)
     found = {}
     for monitor in monitors:
-        for measured in monitor.measure(seen or observed(10.0)):
+        measure = getattr(monitor, 'measure_at_end', monitor.measure)
+        for measured in measure(seen or observed(10.0)):
             result = judge(measured, 'x:1:1')
             found[result.name.removeprefix(f'topics.{topic}.')] = (
                 result.verdict, result.reason, measured.value)
@@ -90,6 +91,23 @@ def test_rate(sent: Any, limits: dict[str, str], expected: list[str]) -> None:
     assert [one[0].value for one in found.values()] == expected
     assert all(one[1] == 'no full window of 2 s' for one in found.values()
                if one[0].value == 'INCONCLUSIVE')
+
+
+@pytest.mark.parametrize('sent,seconds,limits,expected', [
+    # Two seconds hold no two messages of 10 Hz that are two seconds apart.
+    (REGULAR[:20], 2.0, {'min': '9.9 Hz', 'max': '10.1 Hz'}, ['PASS', 'PASS']),
+    (REGULAR[:20] + S // 20, 2.05, {'min': '9.9 Hz', 'max': '10.1 Hz'}, ['PASS', 'PASS']),
+    (REGULAR[:10] * 2, 2.0, {'min': '9 Hz'}, ['FAIL']),
+    (REGULAR[:40] // 2, 1.999, {'max': '11 Hz'}, ['INCONCLUSIVE']),
+    (REGULAR[:40] // 2, 2.0, {'max': '11 Hz'}, ['FAIL']),
+    (REGULAR[:2], 2.0, {'min': '9 Hz'}, ['FAIL']),  # and then silence
+    (REGULAR[:2] + 19 * S // 10, 2.0, {'min': '9 Hz'}, ['INCONCLUSIVE']),  # only came late
+])
+def test_the_rate_over_no_more_than_a_window(
+    sent: Any, seconds: float, limits: dict[str, str], expected: list[str]
+) -> None:
+    found = verdicts({'rate': limits}, [scans(sent)], observed(seconds))
+    assert [one[0].value for one in found.values()] == expected
 
 
 def test_a_topic_that_never_spoke_has_a_rate_of_zero() -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.probes.recorder import Recorder
+from robot_qa.run_folder import RunFolder
+from robot_qa.spec.loader import load_spec
 from samples import S, scans
 
 pytest_plugins = ['pytester']
@@ -102,7 +104,9 @@ def reports(folder: Path) -> list[Path]:
 def test_every_check_is_an_item_and_a_failing_one_shows_the_evidence(
     pytester: pytest.Pytester, spec: Path
 ) -> None:
-    result = run(pytester, '-v', '--qa-set', 'fault=stale_scan', '--junit-xml=build/out.xml')
+    # Warnings are errors here: those of libraries must not be any of a user's.
+    result = run(pytester, '-v', '--qa-set', 'fault=stale_scan', '--junit-xml=build/out.xml',
+                 '-W', 'error')
     result.assert_outcomes(passed=5, failed=1)
     result.stdout.fnmatch_lines_random([
         *(f'robot.qa.yaml::{name} PASSED*' for name in LIVE_CHECKS if 'age' not in name),
@@ -129,7 +133,8 @@ def test_workers_share_one_run_of_a_file(pytester: pytest.Pytester, spec: Path) 
     result = run(pytester, '-n', '2', '--qa-out', 'out')
     result.assert_outcomes(passed=len(LIVE_CHECKS))
     assert (pytester.path / 'starts').read_text() == 'x'
-    assert [path.parent.name for path in reports(pytester.path / 'out')] == ['robot']
+    assert [path.parent.name for path in reports(pytester.path / 'out')] == [
+        'robot.qa.yaml']
 
 
 @pytest.mark.live
@@ -196,17 +201,89 @@ def test_wrong_options_are_said(pytester: pytest.Pytester, recorded: Path) -> No
     result = judge(pytester, recorded, '--qa-set', 'frame')
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines('*--qa-set frame: KEY=VALUE was expected*')
+    (pytester.path / 'file').touch()
+    result = judge(pytester, recorded, '--qa-out', 'file/inner')
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines('*--qa-out file/inner: */file is a file, not a folder*')
     result = judge(pytester, pytester.path / 'no.mcap')
     result.assert_outcomes(errors=4)
     result.stdout.fnmatch_lines('*no.mcap*')
 
 
-def test_the_copy_of_a_spec_in_the_folder_of_a_run_is_none(
+def test_a_parameter_that_one_of_several_specs_lacks(
+    pytester: pytest.Pytester, recorded: Path
+) -> None:
+    other = RECORDED.replace('frame:', 'name:').replace('${frame}', '${name}')
+    (pytester.path / 'other.qa.yaml').write_text(other)
+    result = judge(pytester, recorded, '--qa-set', 'frame=lidar_link', '-v')
+    result.assert_outcomes(passed=3, failed=1, errors=4)
+    result.stdout.fnmatch_lines_random(
+        ['other.qa.yaml::* ERROR*', '*there is no parameter "frame" to set*'])
+
+
+def test_the_folder_of_a_run_is_never_collected(
     pytester: pytest.Pytester, recorded: Path
 ) -> None:
     judge(pytester, recorded, '--qa-out', 'out')
-    assert list(pytester.path.rglob('spec.qa.yaml'))
+    # One that was killed, or is under way, has no report.
+    begun = RunFolder(load_spec(pytester.path / 'recorded.qa.yaml'), pytester.path / 'begun')
+    begun.note('joined')
     judge(pytester, recorded, '--qa-out', 'out').assert_outcomes(passed=3, failed=1)
+    judge(pytester, recorded, begun.path).assert_outcomes()
+
+
+def test_specs_of_one_name_share_no_run(pytester: pytest.Pytester, recorded: Path) -> None:
+    pytest.importorskip('xdist')
+    for folder in ('a/test', 'b/test', 'root'):
+        (pytester.path / folder).mkdir(parents=True)
+    sound, wrong = RECORDED, RECORDED.replace('lidar_link', 'laser')
+    (pytester.path / 'recorded.qa.yaml').unlink()
+    (pytester.path / 'a/test/c.qa.yaml').write_text(sound)
+    (pytester.path / 'a/test/c.qa.yml').write_text(wrong)
+    (pytester.path / 'b/test/c.qa.yaml').write_text(wrong)
+    result = run(pytester, '--qa-bag', recorded, '-n', '2', '--qa-out', 'out',
+                 '--rootdir', 'root', 'a/test', 'b/test')
+    result.assert_outcomes(passed=3 + 2 + 2, failed=1 + 2 + 2)
+    assert len(reports(pytester.path / 'out')) == 3
+
+
+RETRYING = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):  # as pytest-rerunfailures does
+    for item.execution_count in (1, 2):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        if not any(one.failed for one in reports):
+            break
+    for one in reports:
+        item.ihook.pytest_runtest_logreport(report=one)
+    return True
+"""
+REPEATING = """
+def pytest_addoption(parser):
+    parser.addoption('--count', type=int, default=1)
+"""
+
+
+def test_what_is_tried_again_is_run_again_once_for_all_checks(
+    pytester: pytest.Pytester, recorded: Path
+) -> None:
+    pytester.makeconftest(RETRYING)
+    result = judge(pytester, recorded, '--qa-out', 'out', '--qa-set', 'frame=laser')
+    result.assert_outcomes(passed=2, failed=2)
+    assert [one.parent.name for one in reports(pytester.path / 'out')] == [
+        'recorded.qa.yaml', 'recorded.qa.yaml.2']
+
+
+def test_repeating_runs_again(pytester: pytest.Pytester, recorded: Path) -> None:
+    pytester.makepyfile(pytest_repeat=REPEATING)
+    pytester.syspathinsert()
+    result = judge(pytester, recorded, '-p', 'pytest_repeat', '--count', '2', '--qa-out', 'out',
+                   '-v')
+    result.assert_outcomes(passed=6, failed=2)
+    result.stdout.fnmatch_lines(['*::topics./scan.gap.max[[]1-2[]] PASSED*',
+                                 '*::topics./scan.gap.max[[]2-2[]] PASSED*'])
+    assert len(reports(pytester.path / 'out')) == 2
 
 
 def test_it_costs_next_to_nothing_where_there_is_no_spec() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from robot_qa import testing, watching
+from robot_qa.errors import UnarmedError
 from robot_qa.report.model import CheckPart, MonitorPart, Report
 from robot_qa.testing import ExpectationError, Robot, assert_failed, assert_passed, wait_for
 
@@ -53,6 +56,17 @@ def test_what_holds_passes_and_what_does_not_is_said(sound: Robot) -> None:
         scan.rate(min=20)
     with pytest.raises(ExpectationError, match=r'gap.max: .* at most 10 ms wanted'):
         scan.gap('10 ms')
+    with pytest.raises(ValueError, match=(
+            r"^the window of 5 s is longer than over='2500 ms': .*'/scan', over='5 s'\)")):
+        scan.rate(min=1, window='5 s')
+
+
+@pytest.mark.live
+def test_no_more_has_to_be_watched_than_one_window(sound: Robot) -> None:
+    scan = sound.monitor('/scan', over='2 s')
+    for _ in range(2):
+        scan.rate(min=2)
+        scan.restart()
 
 
 @pytest.mark.live
@@ -91,8 +105,187 @@ def test_waiting_ends(sound: Robot) -> None:
         sound.wait_for(['/nothing'], timeout='300 ms')
     with Robot() as robot:
         robot.start('broken', [sys.executable, '-c', 'raise SystemExit("no lidar here")'])
-        with pytest.raises(ExpectationError, match=r'code 1(.|\n)*no lidar here'):
-            robot.wait_for(['/scan'])
+        with pytest.raises(ExpectationError, match=(
+                r'^broken ended by itself with code 1 while .*/scan:\nno lidar here$')):
+            robot.wait_for('/scan', timeout='60 s')
+
+
+def crashed(robot: Robot, name: str, **options: bool) -> None:
+    """Start what ends with code 3, and wait until it has."""
+    robot.start(name, [sys.executable, '-c', 'raise SystemExit(3)'], **options)
+    processes = robot._processes
+    assert processes is not None
+    wait_for(lambda: name in processes.poll(), f'{name} has ended', '60 s')
+
+
+@pytest.mark.live
+def test_a_process_that_crashed_fails_every_expectation() -> None:
+    with Robot() as robot:
+        robot.start('robot', COMMAND)
+        robot.wait_for(['/scan'], timeout='60 s')
+        scan = robot.monitor('/scan', over='100 ms')
+        wait_for(lambda: scan.count, 'a scan comes', '60 s')
+        crashed(robot, 'crash')
+        for expecting in (
+            lambda: scan.frame_id('lidar_link'), lambda: scan.count, scan.restart,
+            lambda: scan.latest('header.frame_id'), lambda: robot.monitor('/scan'),
+            lambda: robot.wait_for(['/scan']), lambda: robot.start('other', 'sleep 9'),
+            lambda: robot.expect('500 ms', topics={'/scan': {'frame_id': 'lidar_link'}}),
+            lambda: robot.scenario([{'at': '100 ms', **STALE}], '300 ms'),
+        ):
+            with pytest.raises(ExpectationError, match=r'^crash ended by itself with code 3'):
+                expecting()
+
+
+@pytest.mark.live
+def test_a_process_that_crashed_unnoticed_fails_the_end() -> None:
+    with pytest.raises(ExpectationError, match=r'^crash ended by itself with code 3'):
+        with Robot() as robot:
+            crashed(robot, 'crash')
+
+
+@pytest.mark.live
+def test_what_may_exit_or_is_stopped_is_no_crash() -> None:
+    with Robot() as robot:
+        crashed(robot, 'short', may_exit=True)
+        robot.start('long', 'sleep 99')
+        robot.scenario([{'at': '100 ms', 'kill': 'long'}], '2 s')
+        robot.start('other', 'sleep 99')
+        assert robot.stop('other').signal_sent == 'SIGINT'
+
+
+@pytest.mark.live
+def test_nothing_is_judged_by_what_came_before_watching_broke(sound: Robot) -> None:
+    scan = sound.monitor('/scan', over='100 ms')
+    scan.frame_id('lidar_link')
+
+    def broken() -> None:
+        raise RuntimeError('no more')
+
+    scan._probe.drain = broken  # type: ignore[assignment,method-assign]
+    wait_for(lambda: not scan._thread.is_alive(), 'the monitor has ended', '60 s')
+    for judging in (lambda: scan.frame_id('lidar_link'), lambda: scan.count):
+        with pytest.raises(RuntimeError, match='no more'):
+            judging()
+
+
+@pytest.mark.live
+def test_more_than_is_kept(sound: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, 'KEPT_BYTES', 20_000)
+    images = sound.monitor('/scan', over='30 s')
+    with pytest.raises(ExpectationError, match=r"^/scan: within over='30 s' came more than"):
+        images.frame_id('lidar_link')
+
+
+@pytest.mark.live
+def test_a_topic_that_nobody_publishes(sound: Robot) -> None:
+    with pytest.raises(ExpectationError, match=(
+            r'^/scna, which nobody publishes; did you mean "/scan"\?, watched for')):
+        sound.monitor('/scna', over='2 s').rate(min=1)
+
+
+@pytest.mark.live
+def test_a_fault_needs_a_relay(sound: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testing, 'DISCOVERY', '200 ms')
+    step = {'at': '0 s', 'for': '1 s', 'fault': {'topic': '/scan', 'publisher': 'robot',
+                                                 'drop': {'probability': '100 %'}}}
+    with pytest.raises(ValueError, match=r'missing: node /relay_scan. A fault .* put the step'):
+        sound.scenario([step], '2 s')
+
+
+@pytest.mark.live
+def test_a_simulator_that_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / 'broken.sdf').write_text('<sdf')
+    with Robot(tmp_path) as robot, pytest.raises(
+            ExpectationError, match=r'^simulator ended by itself with code [0-9]+:\n.*broken.sdf'):
+        robot.simulate('broken.sdf', timeout='100 s')
+
+
+PUBLISHING = """
+from robot_qa.testing import Robot
+
+STEP = {'at': '0 s', 'publish': {'topic': '/cmd_vel', 'type': 'geometry_msgs/msg/Twist',
+                                 'message': {}}}
+ALLOWED = {'allow': ['publish'], 'velocity_limits': {'/cmd_vel': {'linear': 1, 'angular': 1}}}
+
+def test_a_scenario(scenario):
+    scenario([STEP], '1 s', **ALLOWED)
+
+def test_an_expectation(robot):
+    robot.expect('1 s', scenario=[STEP], graph={'unique_names': True}, **ALLOWED)
+"""
+
+
+@pytest.mark.live
+def test_a_robot_that_runs_is_moved_by_those_who_are_armed(
+    pytester: pytest.Pytester, sound: Robot
+) -> None:
+    pytester.makepyfile(PUBLISHING)
+    result = pytester.runpytest_inprocess('-p', 'no:hypothesispytest')
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines('*UnarmedError: this acts on a robot * ("publish")*--qa-armed*')
+    with Robot() as attached, pytest.raises(UnarmedError, match=r'Robot\(armed=True\)'):
+        attached.scenario([{'at': '0 s', **STALE}], '1 s', allow=['parameter'])
+    result = pytester.runpytest_inprocess('-p', 'no:hypothesispytest', '--qa-armed')
+    result.assert_outcomes(passed=2)
+
+
+DYING = """
+from robot_qa.testing import Robot
+
+step = {'at': '0 s', 'for': '500 s', 'publish': {
+    'topic': '/cmd_vel', 'type': 'geometry_msgs/msg/Twist', 'rate': '10 Hz',
+    'message': {'linear': {'x': 0.25}}}}
+with Robot(armed=True) as robot:
+    robot.scenario([step], '501 s', allow=['publish'],
+                   velocity_limits={'/cmd_vel': {'linear': 1, 'angular': 1}})
+"""
+
+
+@pytest.mark.live
+def test_a_robot_that_a_test_moves_is_stopped_when_the_test_dies(sound: Robot) -> None:
+    commands = sound.monitor('/cmd_vel', over='1 s')
+    with subprocess.Popen([sys.executable, '-c', DYING]) as test:
+        try:
+            wait_for(lambda: commands.latest('linear.x') == 0.25, 'the test moves it', '100 s')
+        finally:
+            test.kill()
+    wait_for(lambda: commands.latest('linear.x') == 0.0, 'it is told to stand still', '60 s')
+
+
+ERRORS = """
+from robot_qa.testing import wait_for
+
+def test_a_process(robot):
+    robot.start('x', 'no_such_program')
+
+def test_a_quantity():
+    wait_for(lambda: False, 'x', 1)
+
+def test_a_field(robot, monitor):
+    scan = monitor('/scan', over='100 ms')
+    wait_for(lambda: scan.count, 'a scan comes', '60 s')
+    scan.latest('foo')
+
+def test_a_spec(robot):
+    robot.bring_up('no.qa.yaml')
+"""
+
+
+@pytest.mark.live
+def test_what_is_wrong_in_a_test_shows_its_lines_and_none_of_ours(
+    pytester: pytest.Pytester, sound: Robot
+) -> None:
+    pytester.makepyfile(ERRORS)
+    result = pytester.runpytest_inprocess('-p', 'no:hypothesispytest')
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines([
+        'E *ProcessError: x: command not found: no_such_program', 'test_*.py:4: *',
+        'E *ValueError: timeout: 1 has no unit*', 'test_*.py:7: *',
+        'E *FieldPathError: *', 'test_*.py:12: *', 'E *SpecError: *no.qa.yaml:1:1: *',
+    ])
+    result.stdout.no_fnmatch_line('*robot_qa/*.py:[0-9]*')
+    result.stdout.no_fnmatch_line('*contextlib*')
 
 
 @pytest.mark.live
@@ -104,6 +297,10 @@ def test_a_domain_of_its_own_until_the_end(tmp_path: Path) -> None:
         robot.wait_for(['/scan'])
         with Robot() as other:
             other.wait_for(['/scan'])  # in the same domain, as this process now is
+            with pytest.raises(ValueError, match='before anything is watched'):
+                other.start('robot', COMMAND)
+        with Robot() as other:
+            other.monitor('/scan')  # of the robot that runs
             with pytest.raises(ValueError, match='before anything is watched'):
                 other.start('robot', COMMAND)
     assert dict(os.environ) == before
@@ -124,6 +321,8 @@ def test_the_examples_of_the_document(pytester: pytest.Pytester) -> None:
     ({'gap': {'max': 10}}, r'10 has no unit; write a time such as 50 ms'),
     ({'gaps': {'max': '1 s'}}, 'unknown key "gaps"; did you mean "gap"?'),
     ({'publishers': 1}, 'use robot.expect'),
+    ({'frame_id': []}, 'frame_id: nothing is written here; at least one was expected'),
+    ({'fields': {'ranges': {'min': 'x'}}}, 'fields.ranges.min: '),
     ({}, 'nothing is checked here'),
 ])
 @pytest.mark.live
@@ -138,7 +337,13 @@ def test_misuse_is_told_before_anything_is_waited_for(
 @pytest.mark.parametrize('call,message', [
     (lambda robot: robot.monitor('scan'), 'did you mean "/scan"?'),
     (lambda robot: robot.monitor('/scan', over='3'), '3 has no unit'),
-    (lambda robot: robot.start('', 'true'), 'name'),
+    (lambda robot: robot.monitor('/scan', over='x'), 'over: "x" is not'),
+    (lambda robot: robot.expect('1 s', tf={'edges': {'a -> b': {'rate': {'min': '1 Hz'}}}}),
+     "tf.edges.a -> b.rate: the window is longer than over='1 s'"),
+    (lambda robot: robot.start('', 'true'), 'name: '),
+    (lambda robot: robot.start('x', ''), 'command: nothing is written here'),
+    (lambda robot: robot.wait_for(nodes=['x']), 'nodes.0: '),
+    (lambda robot: robot.wait_for('/x', timeout='3'), 'timeout: 3 has no unit'),
     (lambda robot: robot.simulate('no.sdf'), 'there is no world'),
 ])
 def test_misuse_needs_no_ros_to_be_told(call: object, message: str) -> None:

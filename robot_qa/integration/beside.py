@@ -8,43 +8,46 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TextIO
 
-from robot_qa.checks import EXIT_CODES, CheckResult, Verdict
-from robot_qa.errors import QuantityError, RobotQaError, SpecError, UnarmedError
+if __name__ == '__main__':
+    # Of what a script starts with "&", and all that this starts, it is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+from robot_qa.checks import EXIT_CODES, CheckResult, Verdict, exit_code
+from robot_qa.errors import QuantityError, RobotQaError
 from robot_qa.live_run import RunOptions
 from robot_qa.quantities import parse_duration
 from robot_qa.report.model import CheckPart
 from robot_qa.session import run_live
+from robot_qa.spec.attach import attached
 from robot_qa.spec.loader import LoadedSpec, load_spec
-from robot_qa.spec.model import TestSpec
-from robot_qa.spec.simulator import Simulator
-from robot_qa.spec.system import System
+from robot_qa.spec.parameters import read_overrides
 
-USAGE_ERROR, ERROR = 2, 4
 TRUTHS = {'true': True, '1': True, 'false': False, '0': False}
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, lines: TextIO | None = None) -> int:
     """Make the run; arguments that are empty count as not given, as launch passes them."""
     given = _parser().parse_args(arguments)
+    view = VerdictLines(lines or sys.stdout)
     try:
-        loaded = load_spec(given.spec, _overrides(given.parameters))
+        loaded = load_spec(given.spec, read_overrides(_words(given.parameters), 'parameters'))
         loaded = _adapted(loaded, given)
         duration = parse_duration(given.duration) if given.duration else None
         _, report = run_live(
-            loaded, RunOptions(given.out, duration, bool(given.record), VerdictLines(),
-                               bool(given.armed)))
-    except (SpecError, QuantityError, UnarmedError) as error:
+            loaded, RunOptions(given.out, duration, bool(given.record), view, bool(given.armed)))
+    except (RobotQaError, OSError) as error:  # OSError: the disk is full
         print(error, file=sys.stderr)
-        return USAGE_ERROR
-    except RobotQaError as error:
-        print(error, file=sys.stderr)
-        return ERROR
+        return exit_code(error)
     for check in report.checks:
-        _tell(check)
+        view.conclude(check)
     print(f'{report.verdict}  {report.name}: the report is in {given.out}', file=sys.stderr)
     return EXIT_CODES[Verdict(report.verdict)]
 
@@ -52,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
 class VerdictLines:
     """A view: each verdict that changes is a line of JSON."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: TextIO) -> None:
+        self._lines = lines
         self._told: dict[str, Verdict] = {}
 
     def say(self, text: str) -> None:
@@ -65,40 +69,37 @@ class VerdictLines:
             before = self._told.get(one.name, Verdict.INCONCLUSIVE)
             if one.verdict is not before:
                 self._told[one.name] = one.verdict
-                _print({'check': one.name, 'verdict': one.verdict.value, 'reason': one.reason,
-                        'source': one.source, 'final': False})
+                self._write(one.name, one.verdict.value, one.reason, one.source, final=False)
+
+    def conclude(self, check: CheckPart) -> None:
+        """Tell what a check came to."""
+        if check.verdict != 'PASS':
+            print(f'{check.verdict}  {check.name}: {check.reason}', file=sys.stderr)
+        self._write(check.name, check.verdict, check.reason, check.source, final=True)
 
     def close(self) -> None:
         """Nothing to restore."""
 
-
-def attached(spec: TestSpec) -> TestSpec:
-    """Return the spec for a system that somebody else brings up: it starts nothing."""
-    if spec.system is None:
-        return spec
-    simulator = spec.system.simulator
-    if simulator is not None and simulator.started:
-        # The one that stands in for it runs already, and is spoken to in the same way.
-        backend = 'standard' if simulator.backend == 'embedded' else simulator.backend
-        simulator = Simulator.model_validate({'backend': backend})
-    system = System(simulator=simulator, processes=[], ready=spec.system.ready)
-    return spec.model_copy(update={'system': system})
+    def _write(self, check: str, verdict: str, reason: str, source: str, *, final: bool) -> None:
+        line = {'check': check, 'verdict': verdict, 'reason': reason, 'source': source,
+                'final': final}
+        print(json.dumps(line), file=self._lines, flush=True)
 
 
 def _adapted(loaded: LoadedSpec, given: argparse.Namespace) -> LoadedSpec:
-    spec = loaded.spec if given.bring_up else attached(loaded.spec)
+    changed: dict[str, Any] = {'scenario': []} if given.no_scenario else {}
     if given.use_sim_time is not None:
-        spec = spec.model_copy(update={'clock': 'ros' if given.use_sim_time else 'system'})
-    if given.no_scenario:
-        spec = spec.model_copy(update={'scenario': []})
-    return replace(loaded, spec=spec)
+        changed['clock'] = 'ros' if given.use_sim_time else 'system'
+    loaded = replace(loaded, spec=loaded.spec.model_copy(update=changed))
+    return loaded if given.bring_up else attached(loaded, simulator_runs=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('spec', type=Path)
     parser.add_argument('--out', type=Path, required=True)
-    parser.add_argument('--parameters', default='', help='KEY=VALUE, separated by blanks')
+    parser.add_argument('--parameters', default='',
+                        help='KEY=VALUE, separated by blanks; quoted as in a shell')
     parser.add_argument('--duration', default='')
     parser.add_argument('--use-sim-time', type=_truth, default=None)
     parser.add_argument('--record', type=_truth, default=None)
@@ -116,24 +117,19 @@ def _truth(text: str) -> bool | None:
     return TRUTHS[text.lower()]
 
 
-def _overrides(text: str) -> dict[str, str]:
-    pairs = [word.partition('=') for word in text.split()]
-    for key, equals, _ in pairs:
-        if not (key and equals):
-            raise QuantityError(f'"{text}": KEY=VALUE was expected')
-    return {key: value for key, _, value in pairs}
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise QuantityError(f'parameters: {text}: {error}') from None
 
 
-def _tell(check: CheckPart) -> None:
-    if check.verdict != 'PASS':
-        print(f'{check.verdict}  {check.name}: {check.reason}', file=sys.stderr)
-    _print({'check': check.name, 'verdict': check.verdict, 'reason': check.reason,
-            'source': check.source, 'final': True})
-
-
-def _print(line: dict[str, str | bool]) -> None:
-    print(json.dumps(line), flush=True)
+def _own_output() -> TextIO:
+    """Keep standard output to ourselves; whatever else is printed goes to standard error."""
+    lines = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)
+    return lines
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(lines=_own_output()))

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 def robot(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Robot]:
     """The robot of one test: started by it in a ROS domain of its own, or the one that runs.
 
-    Paths are relative to the folder of the test's file.
+    Paths are relative to the folder of the test's file. It may act on the one that runs with
+    ``--qa-armed`` only.
     """
     from robot_qa.testing import Robot
 
     # pytest before 7 has no ``path``.
-    with Robot(Path(request.node.fspath).parent, tmp_path / 'logs') as it:
+    folder, armed = Path(request.node.fspath).parent, request.config.getoption('--qa-armed')
+    with Robot(folder, tmp_path / 'logs', armed=armed) as it:
         yield it
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from robot_qa.spec.loader import LoadedSpec
     from robot_qa.spec.model import TestSpec
 
+    Judged = tuple[Path, Report]
+
 __all__ = ['monitor', 'robot', 'scenario', 'simulator']
 
 SUFFIXES = ('.qa.yaml', '.qa.yml')
@@ -56,9 +58,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers, and note when this session began: its runs share a folder."""
     for marker in MARKERS:
         config.addinivalue_line('markers', marker)
-    for text in config.getoption('--qa-set'):
-        if not text.partition('=')[0] or '=' not in text:
-            raise pytest.UsageError(f'--qa-set {text}: KEY=VALUE was expected')
+    if config.getoption('--qa-set'):
+        _overrides(config)
+    _check_folder(config.getoption('--qa-out'))
     started = getattr(config, 'workerinput', {}).get('robot_qa_started')
     config.robot_qa_started = (  # type: ignore[attr-defined]
         started or f'{time.strftime("%Y%m%d-%H%M%S")}-{os.getpid()}')
@@ -87,54 +89,74 @@ else:
 
 
 def _is_spec(path: Path) -> bool:
-    if not path.name.endswith(SUFFIXES):
-        return False
-    # The folder of a run holds a copy of its spec, which nobody wants to run again.
-    return not (path.name == 'spec.qa.yaml' and (path.parent / 'report.json').exists())
+    return path.name.endswith(SUFFIXES)
 
 
 class SpecFile(pytest.File):
-    """A spec; its checks are judged all at once when the first of them is asked for."""
+    """A spec; its checks are judged all at once when the first of them is asked for.
+
+    Each round of repeating, and each of trying again what failed, is a run of its own.
+    """
 
     _loaded: LoadedSpec
     _known: set[str]
-    _judged: tuple[Path, Report] | None = None
-    _broken = ''
+    _unset = ''
 
     def collect(self) -> Iterator[CheckItem]:
         """Yield an item per check, and one for whatever else a run may report."""
         from robot_qa.errors import RobotQaError
-        from robot_qa.spec.loader import load_spec
 
         try:
-            self._loaded = load_spec(Path(self.fspath), _overrides(self.config))
+            self._loaded = self._load()
         except RobotQaError as error:
             raise self.CollectError(str(error)) from None
+        self._judged: dict[int, Judged | str] = {}
         places = self._places()
         self._known = set(places)
-        for name, line in {**places, REST: 1}.items():
-            item = CheckItem.from_parent(self, name=name)
-            item.line = line
-            for marker in _markers(self._loaded.spec):
-                item.add_marker(marker)
-            yield item
+        rounds = _repetitions(self.config)
+        for number in range(1, rounds + 1):
+            for name, line in {**places, REST: 1}.items():
+                shown = f'{name}[{number}-{rounds}]' if rounds > 1 else name
+                item = CheckItem.from_parent(self, name=shown)
+                item.check, item.line, item.repetition = name, line, number
+                for marker in _markers(self._loaded.spec):
+                    item.add_marker(marker)
+                yield item
+
+    def _load(self) -> LoadedSpec:
+        """Read the spec; a parameter that it lacks is an error of its items, not of others'."""
+        from robot_qa.errors import SpecError
+        from robot_qa.spec.loader import load_spec
+
+        path, overrides = Path(self.fspath), _overrides(self.config)
+        try:
+            return load_spec(path, overrides)
+        except SpecError as error:
+            known = load_spec(path).spec.parameters
+            fitting = {name: text for name, text in overrides.items() if name in known}
+            if fitting == overrides:
+                raise
+            self._unset = str(error)
+            return load_spec(path, fitting)
 
     def _places(self) -> dict[str, int]:
         """Return the line of every check that the report will have, by name."""
+        from robot_qa.live_run import run_check_names
         from robot_qa.spec.model import declared_checks
 
         spec, marks = self._loaded.spec, self._loaded.marks
         # What a recording tells about its run is not known before it is read.
-        places = {} if self.config.getoption('--qa-bag') else dict.fromkeys(_run_checks(spec), 1)
+        recorded = self.config.getoption('--qa-bag')
+        places = {} if recorded else dict.fromkeys(run_check_names(spec), 1)
         places.update((name, marks.key_position(at)[0]) for name, at in declared_checks(spec))
         return places
 
-    def judged(self, name: str) -> list[CheckPart]:
+    def judged(self, name: str, round_: int) -> list[CheckPart]:
         """Return the verdict on a check; of the rest, what did not pass.
 
         Fails the test that asks if there could be no run, or if the report lacks the check.
         """
-        _, report = self._outcome()
+        _, report = self._outcome(round_)
         if name == REST:
             return [one for one in report.checks
                     if one.name not in self._known and one.verdict != 'PASS']
@@ -145,9 +167,9 @@ class SpecFile(pytest.File):
             pytest.fail(f'{name} was not judged; {why or "the report lacks it"}', pytrace=False)
         return found
 
-    def describe(self, checks: list[CheckPart]) -> str:
+    def describe(self, checks: list[CheckPart], round_: int) -> str:
         """Return why checks did not pass, where the spec asks for them, and the evidence."""
-        folder, report = self._outcome()
+        folder, report = self._outcome(round_)
         lines = []
         for check in checks:
             # A check of the spec is named by its item; its reason fits the summary's one line.
@@ -162,23 +184,28 @@ class SpecFile(pytest.File):
         """Whether the spec wants what is undecided to be skipped."""
         return self._loaded.spec.inconclusive == 'skip'
 
-    def _outcome(self) -> tuple[Path, Report]:
-        """Make the run, once, and return its folder and report."""
+    def _outcome(self, round_: int) -> Judged:
+        """Make the run of a round, once, and return its folder and report."""
+        if round_ not in self._judged:
+            self._judged[round_] = self._unset or self._try(self._folder(round_))
+        judged = self._judged[round_]
+        if isinstance(judged, str):
+            pytest.fail(judged, pytrace=False)
+        return judged
+
+    def _try(self, folder: Path) -> Judged | str:
+        """Make a run, or say why there is none."""
         from robot_qa.errors import RobotQaError
 
-        if self._broken:
-            pytest.fail(self._broken, pytrace=False)
-        if self._judged is None:
-            try:
-                self._judged = self._run_once(self._folder())
-            except RobotQaError as error:
-                self._broken = str(error)
-                pytest.fail(self._broken, pytrace=False)
-            if any(event.event == 'interrupted' for event in self._judged[1].timeline):
-                raise KeyboardInterrupt
-        return self._judged
+        try:
+            judged = self._run_once(folder)
+        except RobotQaError as error:
+            return str(error)
+        if any(event.event == 'interrupted' for event in judged[1].timeline):
+            raise KeyboardInterrupt
+        return judged
 
-    def _run_once(self, folder: Path) -> tuple[Path, Report]:
+    def _run_once(self, folder: Path) -> Judged:
         """Run; where several workers share the checks of a file, one does it for all."""
         from robot_qa.report.model import Report
 
@@ -190,7 +217,7 @@ class SpecFile(pytest.File):
                 return folder, Report.model_validate_json(done.read_text(encoding='utf-8'))
             return self._run(folder)
 
-    def _run(self, folder: Path) -> tuple[Path, Report]:
+    def _run(self, folder: Path) -> Judged:
         from robot_qa.live_run import RunOptions
         from robot_qa.session import check_recording, run_live
 
@@ -204,17 +231,20 @@ class SpecFile(pytest.File):
         (folder / 'junit.xml').unlink(missing_ok=True)
         return judged
 
-    def _folder(self) -> Path:
+    def _folder(self, round_: int) -> Path:
         option = self.config.getoption
         out = option('--qa-out')
         if not out:
             # Of colcon, this is the build folder; the current one is the package's source.
             junit = option('--junit-xml', default=None)
             out = Path(junit).parent / 'robot_qa_runs' if junit else 'robot_qa_runs'
-        # The node's path, so that two specs of one session never share a folder.
-        place = self.nodeid.replace('..', '__').removesuffix('.yaml').removesuffix('.yml')
+        # The whole path, and a number that no spec ends with: whatever else shared the folder
+        # would get our report under pytest-xdist.
+        place = Path(os.path.relpath(Path(self.fspath), self.config.rootpath))
+        inner = Path(*('__' if part == os.pardir else part for part in place.parts))
         started: str = self.config.robot_qa_started  # type: ignore[attr-defined]
-        return Path(out).absolute() / started / place.removesuffix('.qa')
+        name = inner.name if round_ == 1 else f'{inner.name}.{round_}'
+        return Path(out).absolute() / started / inner.with_name(name)
 
     def _short(self, place: str) -> str:
         root: Path = self.config.invocation_params.dir
@@ -225,24 +255,33 @@ class CheckItem(pytest.Item):
     """One check of a spec."""
 
     parent: SpecFile
+    check = ''
     line = 1
+    repetition = 1
+
+    @property
+    def _round(self) -> int:
+        """Which run judges: pytest-rerunfailures counts how often it has tried this item."""
+        tries: int = getattr(self, 'execution_count', 1)
+        return self.repetition + (tries - 1) * _repetitions(self.config)
 
     def setup(self) -> None:
         """Make the run, and count what robot_qa or a process broke as an error, not a failure."""
-        checks = self.parent.judged(self.name)
+        checks = self.parent.judged(self.check, self._round)
+        self.user_properties.clear()  # of an earlier try
         for check in checks:
             self._note(check)
         if any(check.verdict == 'ERROR' for check in checks):
-            pytest.fail(self.parent.describe(checks), pytrace=False)
+            pytest.fail(self.parent.describe(checks, self._round), pytrace=False)
 
     def runtest(self) -> None:
         """Pass, fail or skip as the check did."""
-        checks = self.parent.judged(self.name)
+        checks = self.parent.judged(self.check, self._round)
         verdicts = {check.verdict for check in checks} - {'PASS'}
         if verdicts == {'INCONCLUSIVE'} and self.parent.skips_inconclusive:
             pytest.skip('; '.join(check.reason for check in checks))
         if verdicts:
-            pytest.fail(self.parent.describe(checks), pytrace=False)
+            pytest.fail(self.parent.describe(checks, self._round), pytrace=False)
 
     def reportinfo(self) -> tuple[Any, int, str]:
         """Return where the check stands; pytest counts lines from 0."""
@@ -262,18 +301,6 @@ class CheckItem(pytest.Item):
         ]
 
 
-def _run_checks(spec: TestSpec) -> list[str]:
-    """Return the names of the checks that a live run adds to those of the spec."""
-    if spec.system is None:
-        return ['run.duration']
-    processes = [f'system.processes.{one.name}'
-                 for one in spec.system.processes if not one.may_exit]
-    simulator = spec.system.simulator
-    started = ['system.simulator'] if simulator and simulator.started else []
-    bridge = ['system.bridge'] if simulator and simulator.bridged else []
-    return ['system.ready', 'run.duration', *started, *bridge, *processes]
-
-
 def _markers(spec: TestSpec) -> list[str]:
     system = spec.system
     if system is not None and system.simulator is not None and system.simulator.simulates:
@@ -281,8 +308,30 @@ def _markers(spec: TestSpec) -> list[str]:
     return [] if system is not None and system.processes else ['qa_hardware']
 
 
+def _repetitions(config: pytest.Config) -> int:
+    """Return how often pytest-repeat, which knows functions only, is to repeat each test."""
+    plugins = config.pluginmanager
+    if not (plugins.has_plugin('repeat') or plugins.has_plugin('pytest_repeat')):
+        return 1
+    return max(1, int(config.getoption('count')))
+
+
+def _check_folder(out: str | None) -> None:
+    """Raise UsageError where no folder can be made."""
+    place = Path(out or '').absolute()
+    there = next(one for one in (place, *place.parents) if one.exists())
+    if not there.is_dir():
+        raise pytest.UsageError(f'--qa-out {out}: {there} is a file, not a folder')
+
+
 def _overrides(config: pytest.Config) -> dict[str, str]:
-    return dict(text.split('=', maxsplit=1) for text in config.getoption('--qa-set'))
+    from robot_qa.errors import QuantityError
+    from robot_qa.spec.parameters import read_overrides
+
+    try:
+        return read_overrides(config.getoption('--qa-set'), '--qa-set')
+    except QuantityError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 @contextmanager

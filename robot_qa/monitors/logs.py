@@ -33,6 +33,9 @@ LOG_LEVELS = {'debug': 10, 'info': 20, 'warn': 30, 'error': 40, 'fatal': 50}
 STATUS_LEVELS = {'ok': 0, 'warn': 1, 'error': 2, 'stale': 3}
 # How our own nodes begin, whose messages say nothing about the robot.
 OURS = '_robot_qa_'
+# A key among the values of each status in which a monitor says how its checks stand. It tells
+# them from the robot's under any name, on any host, and in any recording.
+OUR_STATUS = 'robot_qa'
 
 # What the live probe notes of a topic that is published and silent.
 _SILENT_PUBLISHERS = re.compile(r'published by (.+), which sent nothing')
@@ -170,7 +173,10 @@ class RosoutMonitor:
 
 
 class DiagnosticsMonitor:
-    """No status at or above a level, and certain statuses present. Silence decides nothing."""
+    """No status at or above a level, and certain statuses present. Silence decides nothing.
+
+    What monitors of robot_qa say of their own checks does not count.
+    """
 
     def __init__(self, diagnostics: Diagnostics, context: Context) -> None:
         self.topics = (DIAGNOSTICS,)
@@ -188,7 +194,7 @@ class DiagnosticsMonitor:
                 Check(name, DIAGNOSTICS, Limit('min', 1), 'statuses', at_end=True))
         self._context = context
         self._readers: list[FieldReader] = []
-        self._count = 0
+        self._count = self._ours = 0
         self._names: dict[str, int] = {}
         self._quotes = Quotes(diagnostics.allow)
 
@@ -197,15 +203,19 @@ class DiagnosticsMonitor:
         if not self._readers:
             self._readers = [
                 compile_field(self._context.store, batch.type, f'status[*].{path}')
-                for path in ('level', 'name', 'message')
+                for path in ('level', 'name', 'message', 'values[*].key')
             ]
-        self._count += len(batch)
         for payload, received in zip(batch.payloads, batch.received_ns.tolist(), strict=True):
             try:
-                levels, names, texts = (reader.read(payload) for reader in self._readers)
+                levels, names, texts, keys = (reader.read(payload) for reader in self._readers)
             except MessageError as error:
+                self._count += 1
                 self._quotes.add(received, [f'the message cannot be read: {error}'])
                 continue
+            if any(OUR_STATUS in of_status for of_status in keys):
+                self._ours += 1
+                continue
+            self._count += 1
             for name in names:
                 self._names[name] = self._names.get(name, 0) + 1
             bad = [
@@ -222,7 +232,8 @@ class DiagnosticsMonitor:
 
     def _measure(self, check: Check, seen: Observation) -> Measurement:
         if not self._count:
-            return missing(check, 0)
+            heard = 'nobody but robot_qa itself sent anything' if self._ours else ''
+            return missing(check, 0, heard)
         if check.name not in self._wanted:
             found = self._quotes.found
             if not self._names and not found.total:

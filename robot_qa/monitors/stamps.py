@@ -73,10 +73,20 @@ class BasisStamps:
         """
         if self._last_received is None:
             return max(0, seen.end_ns - seen.start_ns)
-        simulated = self._clock is not None and self._basis == 'header'
-        if simulated and self._clock and len(self._clock.simulated) and self._last_stamp:
-            return max(0, int(self._clock.simulated.values[-1]) - self._last_stamp)
+        ticks = self._ticks()
+        if len(ticks) and self._last_stamp:
+            return max(0, int(ticks[-1]) - self._last_stamp)
         return max(0, seen.end_ns - self._last_received)
+
+    def watched_ns(self, seen: Observation) -> int:
+        """Return the length of the observation, on the simulated clock where the stamps are."""
+        ticks = self._ticks()
+        return int(ticks[-1] - ticks[0]) if len(ticks) else seen.end_ns - seen.start_ns
+
+    def _ticks(self) -> Int64s:
+        """Return the simulated clock of header stamps; nothing where they are on another."""
+        simulated = self._clock is not None and self._basis == 'header'
+        return self._clock.simulated.values if simulated and self._clock else np.empty(0, np.int64)
 
 
 class Intervals:

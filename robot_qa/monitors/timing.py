@@ -43,6 +43,7 @@ class RateMonitor:
         self._recent: Int64s = np.empty(0, np.int64)
         self._first: int | None = None
         self._windows = 0
+        self._was_reset = False
         self._messages = 0
         self._lowest, self._highest = np.inf, -np.inf
         self._found = {'min': Findings(), 'max': Findings()}
@@ -57,6 +58,7 @@ class RateMonitor:
         if len(self._recent) and stamps[0] < self._recent[-1] - self._window:
             # The stamps stepped back further than a window: a simulator was reset. Start anew.
             self._recent, self._first = np.empty(0, np.int64), None
+            self._was_reset = True
         known = np.maximum.accumulate(np.concatenate((self._recent, stamps)))
         if self._first is None:
             self._first = int(known[0])
@@ -94,9 +96,13 @@ class RateMonitor:
 
     def measure(self, seen: Observation) -> list[Measurement]:
         """Return the lowest and the highest windowed rate, the silence at the end included."""
-        return [self._measure(check, seen) for check in self.checks]
+        return [self._measure(check, seen, ended=False) for check in self.checks]
 
-    def _measure(self, check: Check, seen: Observation) -> Measurement:
+    def measure_at_end(self, seen: Observation) -> list[Measurement]:
+        """Return the same, now that no message can fill a window any more."""
+        return [self._measure(check, seen, ended=True) for check in self.checks]
+
+    def _measure(self, check: Check, seen: Observation, *, ended: bool) -> Measurement:
         if self._stamps.lacking:
             return missing(check, self._messages, self._stamps.lacking)
         side = check.limit.side
@@ -107,11 +113,28 @@ class RateMonitor:
                 text = f'at most {at_most:.3g} Hz in the last window of the run'
                 tail = Evidence(seen.end_ns, at_most, text)
                 return exact(check, at_most, max(1, self._windows), found.with_one(tail))
+        if not self._windows and ended and (unfilled := self._unfilled(seen)) is not None:
+            return exact(check, unfilled, 1, found)
         if not self._windows:
             reason = f'no full window of {format_ns(self._window)}' if self._messages else ''
             return missing(check, self._messages, reason)
         value = self._lowest if side == 'min' else self._highest
         return exact(check, value, self._windows, found)
+
+    def _unfilled(self, seen: Observation) -> float | None:
+        """Return the rate over a window that the observation has, but its messages do not fill.
+
+        That is so where it is hardly longer than the window: no two messages are that far apart.
+        What came late does not count before it came, as in longer observations.
+        """
+        watched, count = self._stamps.watched_ns(seen), len(self._recent)
+        if count < 2 or self._was_reset or not self._window <= watched < 2 * self._window:
+            return None
+        first, last = int(self._recent[0]), int(self._recent[-1])
+        since = last - first + self._stamps.silence_ns(seen)
+        if last == first or since < self._window / 2:
+            return None
+        return min((count - 1) * NS_PER_S / (last - first), count * NS_PER_S / since)
 
     def _rate_at_most(self, seen: Observation) -> float | None:
         """Bound the rate at the end from above, as if the next message came just then."""
