@@ -124,7 +124,7 @@ def first_clock_s() -> float:
         executor.add_node(node)
         start = time.perf_counter()
         with subprocess.Popen(
-            [sys.executable, '-m', 'robot_qa.embedded.node', str(WORLD)],
+            [sys.executable, '-m', 'robot_qa.embedded.program', str(WORLD)],
             env=child_environment(os.environ, claim.id, {}), stderr=subprocess.DEVNULL,
         ) as simulator:
             try:

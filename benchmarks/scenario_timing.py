@@ -158,7 +158,7 @@ def simulator(*words: str) -> Iterator[dict[str, str]]:
         env = child_environment(environ, claim.id, {'ROS_LOG_DIR': name})
         with (Path(name) / 'simulator.log').open('w+') as log:
             process = subprocess.Popen(
-                [sys.executable, '-m', 'robot_qa.embedded.node', world, *words],
+                [sys.executable, '-m', 'robot_qa.embedded.program', world, *words],
                 env=env, stdout=log, stderr=log)
             try:
                 yield env

@@ -17,6 +17,7 @@ ARGUMENTS = {
     'use_sim_time': 'true or false, instead of the clock of the spec',
     'out': "the folder of the run, instead of one in launch's log folder",
     'record': 'true: keep recording.mcap',
+    'armed': 'true: let it call services and send goals, as the spec allows',
 }
 
 

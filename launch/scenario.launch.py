@@ -3,8 +3,8 @@
     ros2 launch robot_qa scenario.launch.py spec:=patrol.qa.yaml
 
 Include it beside your own launch files; ``shutdown:=false`` lets them go on after the verdicts.
-Steps that kill or restart processes, and faults on topics, need a run that starts the processes:
-qa.launch.py.
+Steps that kill or restart processes need a run that starts the processes, as qa.launch.py does;
+faults on topics do, too, unless you start the relay yourself (doc/launch.md).
 """
 
 from launch import LaunchDescription

@@ -53,7 +53,7 @@ def _start(context):
         backend = 'gazebo' if shutil.which('gz') else 'embedded'
     if backend == 'embedded':
         return [_process('simulator', (
-            sys.executable, '-m', 'robot_qa.embedded.node', str(world), '--seed', str(seed)))]
+            sys.executable, '-m', 'robot_qa.embedded.program', str(world), '--seed', str(seed)))]
     gazebo_server.check_installed(os.environ)
     name = gazebo_server.world_name(world)
     command = gazebo_server.server_command(world, seed, headless=given['headless'] == 'true')

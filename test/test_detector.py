@@ -415,6 +415,35 @@ def test_an_image_that_cannot_be_read_is_left_out(node: Detector, pictures: list
 
 
 @pytest.mark.live
+def test_its_diagnostics_tell_of_images_that_cannot_be_read(
+    node: Detector, pictures: list[Any],
+) -> None:
+    from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+    from rclpy.serialization import deserialize_message
+
+    client = node.client
+    client.listen('/diagnostics', DiagnosticArray)
+
+    def told(text: str, *, image: bool = False) -> Any:
+        if image:
+            # One may be lost: only the newest counts.
+            node.show(pictures[0].color, 'bayer_rggb8')
+        return next((one for raw in client.heard['/diagnostics']
+                     for one in deserialize_message(raw, DiagnosticArray).status
+                     if text in one.message), None)
+
+    bad = client.until(lambda: told('bayer_rggb8', image=True), 'an error')
+    assert (bad.name, bad.level) == ('detector: images', DiagnosticStatus.ERROR)
+    values = {one.key: one.value for one in bad.values}
+    assert values['runtime'] == 'opencv'
+    assert 1 <= int(values['not looked at']) < int(values['images'])
+    node.ask(pictures[0].color)
+    client.heard['/diagnostics'].clear()
+    good = client.until(lambda: told('looks at images'), 'its end')
+    assert good.level == DiagnosticStatus.OK
+
+
+@pytest.mark.live
 def test_parameters_change_what_is_found(node: Detector, pictures: list[Any]) -> None:
     assert node.change('score_threshold', 1.0).successful
     assert not node.ask(pictures[0].color).detections

@@ -438,8 +438,19 @@ def test_a_broken_world_is_named_with_its_line(tmp_path: Path, text: str, expect
     world = tmp_path / 'w.sdf'
     world.write_text(text)
     ran = subprocess.run(
-        [sys.executable, '-m', 'robot_qa.embedded.node', str(world)], cwd=ROOT, text=True,
+        [sys.executable, '-m', 'robot_qa.embedded.program', str(world)], cwd=ROOT, text=True,
         capture_output=True, check=False, timeout=60,
     )
     assert ran.returncode == 2 and re.search(expected, ran.stderr), ran.stderr
     assert 'Traceback' not in ran.stderr
+
+
+@pytest.mark.parametrize(('missing', 'remedy'), [
+    ('mujoco', 'pip install mujoco'), ('vision_msgs', 'source a ROS workspace')])
+def test_what_is_not_installed_is_named(missing: str, remedy: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, '-c', f'import sys; sys.modules[{missing!r}] = None\n'
+         'from robot_qa.embedded.program import console; console()'],
+        cwd=ROOT, text=True, capture_output=True, check=False, timeout=60)
+    assert ran.returncode == 4
+    assert ran.stderr.startswith(f'the simulator needs {missing}: ') and remedy in ran.stderr

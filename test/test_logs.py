@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from robot_qa.checks import judge
-from robot_qa.monitors.logs import log_monitors
+from robot_qa.monitors.logs import OUR_STATUS, log_monitors
 from robot_qa.probes.batch import Batch
 from robot_qa.spec.model import TestSpec
 from samples import MS, START, TYPES, batch, context, header, observed, serialized, split
@@ -38,6 +38,17 @@ def diagnostics(*statuses: tuple[int, str, str]) -> Batch:
     ]
     return batch(
         SENT[:len(payloads)], payloads, '/diagnostics', 'diagnostic_msgs/msg/DiagnosticArray')
+
+
+def ours(level: int) -> Batch:
+    """What a monitor of ours says, under whatever name."""
+    values = [TYPES['diagnostic_msgs/msg/KeyValue'](key=key, value='x')
+              for key in ('verdict', OUR_STATUS)]
+    status = TYPES[STATUS](
+        level=level, name='front: run.duration', message='', hardware_id='', values=values)
+    payload = serialized(TYPES['diagnostic_msgs/msg/DiagnosticArray'](
+        header=header(START), status=[status]))
+    return batch(SENT[:1], [payload], '/diagnostics', 'diagnostic_msgs/msg/DiagnosticArray')
 
 
 def verdicts(block: dict[str, Any], batches: list[Batch], **known: Any) -> dict[str, str]:
@@ -136,6 +147,18 @@ def test_a_status_that_has_to_be_there() -> None:
     verdict, texts = found['diagnostics.names.lidar.present']
     assert verdict == 'FAIL'
     assert texts == ['the statuses are: motor']
+
+
+@pytest.mark.parametrize('others,expected', [([], 'INCONCLUSIVE'), ([(OK, 'motor', '')], 'PASS'),
+                                              ([(ERROR, 'motor', '')], 'FAIL')])
+@pytest.mark.parametrize('level', [OK, ERROR])
+def test_what_a_monitor_says_of_itself_says_nothing_of_the_robot(
+    level: int, others: list[tuple[int, str, str]], expected: str,
+) -> None:
+    block = {'diagnostics': {'below': 'error', 'names': {'run': {'present': True}}}}
+    found = judged(block, [ours(level), *([diagnostics(*others)] if others else [])])
+    assert found['diagnostics.below'][0] == expected
+    assert found['diagnostics.names.run.present'][0] != 'PASS'
 
 
 @pytest.mark.parametrize('block,text', [

@@ -25,7 +25,7 @@ from robot_qa.spec.loader import load_spec
 from robot_qa.spec.model import TestSpec, declared_checks
 from samples import MS, START, S, batch, context, observed, split
 
-HEAD = {'robot_qa': 1, 'name': 'x', 'duration': '10 s', 'allow': ['goal']}
+HEAD = {'robot_qa': 1, 'name': 'x', 'duration': '10 s', 'allow': ['call', 'goal']}
 SERVICE = {'type': 'std_srvs/srv/SetBool', 'every': '100 ms', 'timeout': '1 s'}
 SET_BOOL = 'bool success\nstring message'
 ACTION = {'type': 'tf2_msgs/action/LookupTransform', 'goal': {}}

@@ -186,7 +186,7 @@ def node(domain: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def written(tmp_path: Path, text: str) -> LoadedSpec:
     path = tmp_path / 'live.qa.yaml'
-    path.write_text(f'robot_qa: 1\nname: live\nduration: 10 s\nallow: [goal]\n{text}')
+    path.write_text(f'robot_qa: 1\nname: live\nduration: 10 s\nallow: [call, goal]\n{text}')
     return load_spec(path)
 
 

@@ -129,11 +129,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rclpy.try_shutdown()
 
 
-def console() -> None:
-    """Run as an executable of the package."""
-    sys.exit(main())
-
-
 def _simulate(given: argparse.Namespace, stop: threading.Event) -> int:
     described = load_world(given.world)
     for problem in described.warnings:
@@ -175,4 +170,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == '__main__':
-    console()
+    sys.exit(main())

@@ -5,7 +5,7 @@
 It takes ``camera/image_raw`` and publishes ``detections``, one for each image it looked at, with
 the header of that image. It looks at the newest image only: what arrives while it is busy is
 replaced by what comes later. Parameters may be changed while it runs. What each image cost it
-stands on ``~/stages``.
+stands on ``~/stages``, whether it can work on ``/diagnostics``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -47,6 +49,7 @@ from robot_qa.examples.detection_model import (
 from robot_qa.instrument import stage, stage_times
 
 MOST_THREADS = 64
+STATUS_PERIOD_S = 1.0
 PARAMETERS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     'model': ('', 'an ONNX file, or the name of a shipped one; empty: as precision says', {}),
     'precision': ('fp32', 'of the shipped model, where none is named', {
@@ -78,6 +81,12 @@ class Detector(Node):  # type: ignore[misc]
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._detections = self.create_publisher(Detection2DArray, 'detections', 10)
         self._times = stage_times(self, device='cpu')
+        self._seen = self._refused = 0
+        self._trouble = ''
+        self._status = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        # Of the wall clock: it also has to tell when simulated time stands still.
+        wall = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(STATUS_PERIOD_S, self._tell, clock=wall)
         self.create_subscription(Image, 'camera/image_raw', self._look, newest)
 
     def close(self) -> None:
@@ -102,12 +111,30 @@ class Detector(Node):  # type: ignore[misc]
         return SetParametersResult(successful=True)
 
     def _look(self, image: Image, info: dict[str, int]) -> None:
+        self._seen += 1
         try:
             with self._times.input(image.header.stamp, info['received_timestamp']):
                 self._detect(image)
         except RobotQaError as error:
-            self.get_logger().error(f'an image is not looked at: {error}',
-                                    throttle_duration_sec=5.0)
+            self._refused += 1
+            self._trouble = f'an image is not looked at: {error}'
+            self.get_logger().error(self._trouble, throttle_duration_sec=5.0)
+
+    def _tell(self) -> None:
+        """Publish whether all images since the last time could be looked at."""
+        level, text = DiagnosticStatus.OK, 'waits for the first image'
+        if self._trouble:
+            level, text = DiagnosticStatus.ERROR, self._trouble
+            self._trouble = ''
+        elif self._seen:
+            text = 'looks at images'
+        values = {'model': described(self._values), 'runtime': self._model.runtime,
+                  'images': self._seen, 'not looked at': self._refused}
+        message = DiagnosticArray(status=[DiagnosticStatus(
+            level=level, name=f'{self.get_name()}: images', message=text,
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()])])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._status.publish(message)
 
     def _detect(self, image: Image) -> None:
         with stage('preprocess'):

@@ -21,7 +21,7 @@ SPEC = Path(__file__).parent / 'robot.qa.yaml'
 @launch_testing.parametrize('fault', ['none', 'stale_scan'])
 def generate_test_description(fault: str) -> tuple[LaunchDescription, dict[str, object]]:
     robot = ExecuteProcess(cmd=[sys.executable, '-m', 'robot_qa.examples.robot', '--fault', fault])
-    qa = RobotQa(spec=SPEC)
+    qa = RobotQa(spec=SPEC, armed=True)
     return LaunchDescription([robot, qa, ReadyToTest()]), {'qa': qa}
 
 

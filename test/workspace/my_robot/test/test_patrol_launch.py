@@ -19,7 +19,7 @@ SPEC = Path(__file__).parent / 'patrol.qa.yaml'
 @pytest.mark.launch_test
 def generate_test_description():
     patrol = ExecuteProcess(cmd=[sys.executable, '-m', 'my_robot.patrol'])
-    return LaunchDescription([patrol, RobotQa(spec=SPEC), ReadyToTest()])
+    return LaunchDescription([patrol, RobotQa(spec=SPEC, armed=True), ReadyToTest()])
 
 
 class TestPatrol(QaTestCase, spec=SPEC):
