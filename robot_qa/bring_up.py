@@ -16,7 +16,7 @@ from robot_qa.scenario import shared_memory
 from robot_qa.simulators import gazebo_bridge, gazebo_server
 from robot_qa.spec.model import TestSpec
 from robot_qa.spec.simulator import Simulator
-from robot_qa.spec.system import Launch, Process
+from robot_qa.spec.system import Launch, Process, System
 
 # The process that brings Gazebo's topics to ROS.
 BRIDGE = gazebo_bridge.PACKAGE
@@ -113,6 +113,18 @@ def environment_for(
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def lasting_processes(spec: TestSpec) -> dict[str, str]:
+    """Return the processes that may not end during a run, by the name of their check."""
+    system = spec.system or System()
+    lasting = {f'system.processes.{process.name}': process.name
+               for process in system.processes if not process.may_exit}
+    simulator = system.simulator
+    if simulator is None or not simulator.started:
+        return lasting
+    bridge = {'system.bridge': BRIDGE} if simulator.bridged else {}
+    return {'system.simulator': 'simulator', **bridge, **lasting}
 
 
 class Interrupts:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from robot_qa.checks import CheckResult, Verdict
+from robot_qa.companions import import_live
 from robot_qa.draft import GraphSurvey, Survey
 from robot_qa.expectations import KINDS
-from robot_qa.live_run import Run, RunOptions, import_live
+from robot_qa.live_run import Run, RunOptions
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.panel import Panel, clock_first
 from robot_qa.probes.bag import BagProbe

@@ -21,11 +21,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, get_args
 
-from robot_qa.bring_up import BRIDGE, environment_for, process_spec, simulator_specs
+from robot_qa.bring_up import (
+    BRIDGE,
+    environment_for,
+    lasting_processes,
+    process_spec,
+    simulator_specs,
+)
 from robot_qa.checks import CheckResult, matches
+from robot_qa.companions import guarded, import_live
 from robot_qa.domains import claim_domain
 from robot_qa.errors import QuantityError, UnarmedError, did_you_mean
-from robot_qa.live_run import RunOptions, guarded, import_live, lasting_processes
+from robot_qa.live_run import RunOptions
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.monitors.base import CLOCK_TOPIC
 from robot_qa.processes import Exit, Processes, ProcessSpec

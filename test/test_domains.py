@@ -159,11 +159,8 @@ def test_claim_outlives_a_killed_session_until_all_is_stopped(tmp_path: Path) ->
         session.kill()
         session.wait()
         # Were it free before the child's end, the next run would meet the child.
-        while not is_free(domain_id):
-            runs = Path(f'/proc/{child}').exists()
-            time.sleep(0.01)
-    assert not Path(f'/proc/{child}').exists()
-    assert not runs
+        wait_until(lambda: is_free(domain_id), 'the domain is free', 60.0)
+        assert not Path(f'/proc/{child}').exists()
 
 
 @pytest.mark.live

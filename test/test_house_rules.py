@@ -19,7 +19,7 @@ HOUSE = [
     'messages', 'probes.batch', 'probes', 'perception', 'monitors', 'checks', 'simulators',
     'monitor_set', 'spans', 'expectations', 'panel', 'draft', 'report', 'keeper', 'domains',
     'processes', 'embedded', 'scenario',
-    'run_folder', 'bring_up', 'live_run', 'session', 'rounds', 'watching', 'testing',
+    'run_folder', 'bring_up', 'companions', 'live_run', 'session', 'rounds', 'watching', 'testing',
     'integration', 'examples', 'cli',
 ]
 GUESTS = {
