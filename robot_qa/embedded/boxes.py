@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from robot_qa.embedded import world
-from robot_qa.embedded.pinhole import axes, intrinsics
+from robot_qa.embedded.pinhole import axes, intrinsics, turned
 from robot_qa.embedded.shapes import wxyz
 from robot_qa.embedded.silhouettes import (
     Outline,
@@ -204,9 +204,9 @@ def _polygons(
     data = simulation.data
     polygons = []
     for geom, (points, edges) in labelled.geoms.items():
-        to_camera = turn @ data.geom_xmat[geom].reshape(3, 3)
-        origin = turn @ (data.geom_xpos[geom] - eye)
-        polygons.append(silhouette(camera, points @ to_camera.T + origin, edges))
+        placed = turned(points, data.geom_xmat[geom].reshape(3, 3))
+        polygons.append(silhouette(
+            camera, turned(placed + (data.geom_xpos[geom] - eye), turn), edges))
     return [one for one in polygons if len(one)]
 
 
@@ -238,11 +238,11 @@ def _box(simulation: Simulation, name: str, labelled: _Labelled) -> tuple[Poses,
     to_world = turn.reshape(3, 3)
     ends = []
     for geom, (points, _) in labelled.geoms.items():
-        corners = points @ (data.geom_xmat[geom].reshape(3, 3).T @ to_world)
-        origin = (data.geom_xpos[geom] - pose.translation) @ to_world
-        ends += [corners.min(axis=0) + origin, corners.max(axis=0) + origin]
+        placed = turned(points, data.geom_xmat[geom].reshape(3, 3))
+        corners = turned(placed + (data.geom_xpos[geom] - pose.translation), to_world.T)
+        ends += [corners.min(axis=0), corners.max(axis=0)]
     low, high = np.min(ends, axis=0), np.max(ends, axis=0)
-    middle = pose.translation + to_world @ ((low + high) / 2)
+    middle = pose.translation + turned((low + high)[None] / 2, to_world)[0]
     return Poses(middle, pose.rotation), high - low
 
 

@@ -114,9 +114,7 @@ def silhouette(camera: CameraPart, points: Floats, edges: NDArray[np.int64]) -> 
         points = np.concatenate((points[ahead], first + share * (second - first)))
     if not len(points):
         return np.empty((0, 2))
-    # A thousandth of a pixel: the last bits of a product depend on how arrays lie in memory, and
-    # must not tell two equal runs apart.
-    flat = np.round(projected(camera, points), 3).astype(np.float32)
+    flat = projected(camera, points).astype(np.float32)
     corners: Floats = cv2.convexHull(flat)[:, 0].astype(float)
     return corners
 
