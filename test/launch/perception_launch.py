@@ -17,7 +17,7 @@ from launch_testing.actions import ReadyToTest
 from robot_qa.integration.launch_testing import RobotQa
 
 SPEC = Path(__file__).parent / 'perception.qa.yaml'
-DETECTORS = {'sound': 'score_threshold=0.1', 'weak and slow': 'score_threshold=0.75 late=900ms'}
+DETECTORS = {'sound': 'score_threshold=0.1', 'weak and slow': 'score_threshold=0.75 late=3s'}
 
 
 @pytest.mark.launch_test
