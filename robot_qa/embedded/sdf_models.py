@@ -58,7 +58,7 @@ class Models:
     """Builds models."""
 
     def __init__(self, library: Library) -> None:
-        self.library = library
+        self.files = library
         self.reader = library.reader
 
     def model(
@@ -141,7 +141,7 @@ class Models:
     def _collisions(self, scope: Scope, link: Element, name: str) -> dict[str, Collision]:
         found = {}
         for one in sdf_sensors.unique(self.reader, link, 'collision'):
-            shape = geometry(self.reader, self.library, one)
+            shape = geometry(self.reader, self.files, one)
             pose, own = scope.relative(one, name), one.attributes['name'].strip()
             mu, mu2, torsional = friction(self.reader, one)
             bounce, mask = restitution(self.reader, one), collide_bitmask(self.reader, one)
@@ -154,11 +154,11 @@ class Models:
     ) -> tuple[Visual, ...]:
         reader, found = self.reader, []
         for one in sdf_sensors.unique(reader, link, 'visual'):
-            shape = geometry(reader, self.library, one)
+            shape = geometry(reader, self.files, one)
             own = label_of(reader, one.all('plugin'))
             for plugin in one.all('plugin'):
                 warn_if_unknown(reader, plugin)
-            look, pose = material(reader, self.library, one), scope.relative(one, name)
+            look, pose = material(reader, self.files, one), scope.relative(one, name)
             fading = min(reader.number(one, 'transparency', 0.0, low=0.0), 1.0)
             shadows = reader.flag(one, 'cast_shadows', True)
             if shape is not None:

@@ -25,7 +25,7 @@ class Scopes:
 
     def __init__(self, reader: Reader, library: Library) -> None:
         self.reader = reader
-        self.library = library
+        self.files = library
         self._files: list[Path] = []
 
     def of_world(self, world: Element) -> tuple[Scope, list[tuple[Element, Element]]]:
@@ -127,15 +127,15 @@ class Scopes:
 
     def _file(self, uri: Element) -> Path | None:
         """Return the file of the model that a URI means, or None with an error."""
-        found = self.library.find(uri.text, uri.source) if uri.text else None
+        found = self.files.find(uri.text, uri.source) if uri.text else None
         if found is None:
-            self.reader.error_in_text(uri, f'the model {self.library.not_found(uri.text)}')
+            self.reader.error_in_text(uri, f'the model {self.files.not_found(uri.text)}')
             return None
-        return self.library.model_file(found, uri) if found.is_dir() else found
+        return self.files.model_file(found, uri) if found.is_dir() else found
 
     def outermost(self, file: Path, place: Element) -> Element | None:
         """Return the ``<model>`` or ``<light>`` of a file."""
-        root = self.library.root_of(file)
+        root = self.files.root_of(file)
         if root is None:
             return None
         for kind in ('model', 'light'):
