@@ -16,7 +16,7 @@ from robot_qa.scenario import shared_memory
 from robot_qa.simulators import gazebo_bridge, gazebo_server
 from robot_qa.spec.model import TestSpec
 from robot_qa.spec.simulator import Simulator
-from robot_qa.spec.system import Launch, Process, System
+from robot_qa.spec.system import Launch, Process
 
 # The process that brings Gazebo's topics to ROS.
 BRIDGE = gazebo_bridge.PACKAGE
@@ -115,18 +115,6 @@ def environment_for(
                 os.environ[name] = value
 
 
-def lasting_processes(spec: TestSpec) -> dict[str, str]:
-    """Return the processes that may not end during a run, by the name of their check."""
-    system = spec.system or System()
-    lasting = {f'system.processes.{process.name}': process.name
-               for process in system.processes if not process.may_exit}
-    simulator = system.simulator
-    if simulator is None or not simulator.started:
-        return lasting
-    bridge = {'system.bridge': BRIDGE} if simulator.bridged else {}
-    return {'system.simulator': 'simulator', **bridge, **lasting}
-
-
 class Interrupts:
     """Ctrl-C and SIGTERM during a run: the first one interrupts it, and none what has to follow.
 
@@ -159,23 +147,6 @@ class Interrupts:
         if self._raises:
             self._raises = False
             raise KeyboardInterrupt
-
-
-@contextmanager
-def terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does, with a report."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _environment(logs: Path) -> dict[str, str]:

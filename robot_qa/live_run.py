@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from robot_qa.bring_up import (
     Interrupts,
     environment_for,
-    lasting_processes,
     process_spec,
     simulator_specs,
 )
@@ -28,10 +27,10 @@ from robot_qa.probes.recorder import Recorder
 from robot_qa.processes import Processes, ProcessSpec
 from robot_qa.report.model import Report
 from robot_qa.report.view import QuietView, View
+from robot_qa.run_checks import UNOBSERVED, RunChecks, RunStoppedError, lasting_processes
 from robot_qa.run_folder import Cost, RunFolder, environment, utc_now
 from robot_qa.spec.hardware import check_harmless
 from robot_qa.spec.loader import LoadedSpec
-from robot_qa.spec.model import TestSpec
 from robot_qa.spec.system import System
 from robot_qa.timebase import NS_PER_S, format_ns
 
@@ -45,7 +44,6 @@ SHOW_PERIOD_S = 1.0
 SLOWEST_SIMULATION = 10
 SPARE_S = 60.0
 DISCOVERY_S = 5.0
-UNOBSERVED = 'the observation did not begin'
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Run:
         self._duration_ns = options.duration_ns or loaded.spec.duration
         self.folder = RunFolder(loaded, options.out)
         self._started = utc_now()
-        self._run_checks: list[CheckResult] = []
+        self._run_checks = RunChecks(loaded.spec, loaded.path)
         self.results: list[CheckResult] = []
         self._store = TypeStore()
         self._panel = Panel(loaded, self._store)
@@ -90,9 +88,8 @@ class Run:
         self._guarding = ExitStack()
         self._dead_man: DeadMan | None = None
         self._cost = Cost()
-        self._ready_s = 0.0
         self._observing = False
-        self._observed = f'observed for {format_ns(self._duration_ns)}'
+        self._run_checks.fine['run.duration'] = f'observed for {format_ns(self._duration_ns)}'
         self._begun = time.monotonic()
         timeout = loaded.spec.timeout
         self._deadline = self._begun + timeout / NS_PER_S if timeout else None
@@ -211,7 +208,8 @@ class Run:
         self._wait_ready(probe, system)
         self._discover(probe)
         self._prepare_stage({spec.name: spec for spec in specs})
-        self._ready_s = time.monotonic() - self._begun
+        ready_s = time.monotonic() - self._begun
+        self._run_checks.fine['system.ready'] = f'ready after {ready_s:.1f} s'
         self._event('ready')
 
     def _prepare_stage(self, specs: dict[str, ProcessSpec]) -> None:
@@ -289,7 +287,8 @@ class Run:
                 if self._spec.stop_when_decided and self._panel.all_decided and (
                         self._stage is None or self._stage.is_over):
                     self._event('decided')
-                    self._observed = f'every check was decided after {self._elapsed_s():.1f} s'
+                    self._run_checks.fine['run.duration'] = (
+                        f'every check was decided after {self._elapsed_s():.1f} s')
                     break
                 self._check_processes('run.duration')
                 self._check_timeout()
@@ -333,11 +332,10 @@ class Run:
         if self._processes is None:
             return
         ended = self._processes.poll()
-        noted = {result.name for result in self._run_checks}
         mandatory = lasting_processes(self._spec)
         killed = self._stage.killed if self._stage else set()
         for check, name in mandatory.items():
-            if name in ended and name not in killed and check not in noted:
+            if name in ended and name not in killed and check not in self._run_checks:
                 reason = f'ended by itself with code {ended[name].code}; see {ended[name].log}'
                 self._event('exited', f'{name}: {reason}')
                 self._fault(check, Verdict.FAIL, reason)
@@ -395,52 +393,19 @@ class Run:
         })
 
     def _all_run_checks(self) -> list[CheckResult]:
-        """Return the checks on the run itself: what was started, what became ready, how long."""
-        known = {result.name: result for result in self._run_checks}
-        names = run_check_names(self._spec)
-        source = f'{self._loaded.path}:1:1'
-        cut_short = any(name in known for name in ('run', 'system.ready'))
-        for name in names:
-            if name not in known and cut_short and not self._observing:
-                known[name] = CheckResult(
-                    name, Verdict.INCONCLUSIVE, UNOBSERVED, source
-                )
-        fine = {'system.ready': f'ready after {self._ready_s:.1f} s',
-                'run.duration': self._observed}
-        if self._stage is not None:
-            fine |= {check: 'killed by the scenario'
-                     for check, name in lasting_processes(self._spec).items()
-                     if name in self._stage.killed}
-        results = [
-            known.pop(name, CheckResult(
-                name, Verdict.PASS, fine.get(name, 'ran to the end'), source
-            ))
-            for name in names
-        ]
-        return [*results, *known.values(), *(self._stage.results() if self._stage else [])]
+        stage = self._stage
+        if stage is not None:
+            self._run_checks.fine |= {
+                check: 'killed by the scenario'
+                for check, name in lasting_processes(self._spec).items() if name in stage.killed}
+        return [*self._run_checks.results(observed=self._observing),
+                *(stage.results() if stage is not None else [])]
 
     def _fault(self, check: str, verdict: Verdict, reason: str) -> None:
         self._view.say(f'{verdict.value}  {check}: {reason}')
-        source = f'{self._loaded.path}:1:1'
-        self._run_checks.append(CheckResult(check, verdict, reason, source))
+        self._run_checks.note(check, verdict, reason)
 
     def _event(self, event: str, detail: str = '') -> None:
         self.folder.note(event, detail)
         if event == 'cannot':
             self._view.say(f'cannot be done here: {detail}')
-
-
-def run_check_names(spec: TestSpec) -> list[str]:
-    """Return the names of the checks that a live run adds to those of its spec."""
-    ready = [] if spec.system is None else ['system.ready']
-    return [*ready, 'run.duration', *lasting_processes(spec)]
-
-
-class RunStoppedError(RobotQaError):
-    """The run cannot go on; ``check`` is the one on the run itself that says so."""
-
-    def __init__(self, check: str, verdict: Verdict, reason: str) -> None:
-        super().__init__(reason)
-        self.check = check
-        self.verdict = verdict
-        self.reason = reason

@@ -15,31 +15,32 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, get_args
 
+from robot_qa.asserting import assert_failed, assert_passed, wait_for
 from robot_qa.bring_up import (
     BRIDGE,
     environment_for,
-    lasting_processes,
     process_spec,
     simulator_specs,
 )
-from robot_qa.checks import CheckResult, matches
+from robot_qa.checks import CheckResult
 from robot_qa.companions import guarded, import_live
 from robot_qa.domains import claim_domain
-from robot_qa.errors import QuantityError, UnarmedError, did_you_mean
+from robot_qa.errors import UnarmedError
 from robot_qa.live_run import RunOptions
 from robot_qa.messages.typestore import TypeStore
 from robot_qa.monitors.base import CLOCK_TOPIC
 from robot_qa.processes import Exit, Processes, ProcessSpec
-from robot_qa.quantities import parse_duration
-from robot_qa.report.model import CheckPart, Report
+from robot_qa.report.model import CheckPart
+from robot_qa.run_checks import lasting_processes
 from robot_qa.session import run_live
-from robot_qa.simulators.base import Action, Outcome, Pending, Simulator, make_simulator
+from robot_qa.simulated import Simulation
+from robot_qa.simulators.base import make_simulator
 from robot_qa.spec.hardware import Allowed, acts_on_hardware
 from robot_qa.spec.loader import LoadedSpec, load_spec
 from robot_qa.spec.marks import KeyPath
@@ -56,54 +57,6 @@ Answer = TypeVar('Answer')
 PAUSE_S = 0.02
 DISCOVERY = '5 s'
 __tracebackhide__ = HIDDEN
-
-
-def wait_for(
-    condition: Callable[[], Answer], what: str, timeout: str = '10 s',
-) -> Answer:
-    """Wait until ``condition()`` is true and return what it returned.
-
-    ``what`` says in words what is waited for: "the robot is docked".
-    """
-    try:
-        patience_ns = parse_duration(timeout)
-    except QuantityError as error:
-        raise ValueError(f'timeout: {error}') from None
-    deadline = time.monotonic() + patience_ns / NS_PER_S
-    while not (answer := condition()):
-        if time.monotonic() > deadline:
-            raise ExpectationError(f'waited {format_ns(patience_ns)} in vain: {what}')
-        time.sleep(PAUSE_S)
-    return answer
-
-
-def assert_passed(report: Report, pattern: str = '*') -> list[CheckPart]:
-    """Expect that all checks of this name passed; ``*`` and ``?`` are wildcards in it."""
-    found = _matching(report, pattern)
-    broken = [f'{one.name}: {one.reason} ({one.verdict} at {one.source})'
-              for one in found if one.verdict != 'PASS']
-    if broken:
-        raise ExpectationError('\n'.join(broken))
-    return found
-
-
-def assert_failed(report: Report, pattern: str) -> list[CheckPart]:
-    """Expect that each check of this name failed."""
-    found = _matching(report, pattern)
-    others = [f'{one.name} was expected to fail: {one.reason} ({one.verdict} at {one.source})'
-              for one in found if one.verdict != 'FAIL']
-    if others:
-        raise ExpectationError('\n'.join(others))
-    return found
-
-
-def _matching(report: Report, pattern: str) -> list[CheckPart]:
-    found = [one for one in report.checks if matches(one.name, pattern)]
-    if not found:
-        names = [one.name for one in report.checks]
-        raise ExpectationError(f'no check is called {pattern}{did_you_mean(pattern, names)} '
-                               f'(there are: {", ".join(names)})')
-    return found
 
 
 class Robot:
@@ -415,40 +368,6 @@ class Robot:
             self._scout = self._probe([])
             self._stack.callback(self._scout.close)
         return self._scout.node
-
-
-class Simulation:
-    """The simulator of a robot under test; actions are those of ``robot_qa.simulators.base``.
-
-    ``check`` raises where the simulator can answer no more.
-    """
-
-    def __init__(self, simulator: Simulator, check: Callable[[], None]) -> None:
-        self._simulator = simulator
-        self._check = check
-
-    def connect(self, timeout: str) -> None:
-        """Wait until the simulator answers."""
-        self._over(self._simulator.connect(), 'connecting', timeout)
-
-    @plain
-    def do(self, action: Action, timeout: str = '10 s') -> Outcome:
-        """Do one thing, such as ``Spawn('crate', 'models/crate')``; return how it went.
-
-        Its ``undo`` is the action that takes it back.
-        """
-        return self._over(self._simulator.do(action), action.feature, timeout)
-
-    def _over(self, pending: Pending, what: str, timeout: str) -> Outcome:
-        def answer() -> Outcome | None:
-            self._check()
-            return pending.poll()
-
-        outcome = wait_for(answer, f'the simulator answers ({what})', timeout)
-        assert outcome is not None
-        if not outcome.ok:
-            raise ExpectationError(f'the simulator refused: {what}: {outcome.detail}')
-        return outcome
 
 
 def _given(**keys: Any) -> dict[str, Any]:

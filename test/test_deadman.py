@@ -102,6 +102,7 @@ def test_what_is_there_stops_at_once_whatever_else_is_missing(robot: Any) -> Non
 @pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_for_all_does_not_end_it_before_the_run(robot: Any, how: signal.Signals) -> None:
     executor, commands, env = robot
+    # It lives until it is killed below.
     run = started('print(dead_man._process.pid, flush=True); time.sleep(600)', env)
     assert run.stdout is not None
     os.kill(int(run.stdout.readline()), how)
@@ -124,8 +125,9 @@ for ask in (dead_man.check, lambda: dead_man.cancel('/other')):
         print(error, flush=True)
 dead_man.close()
 """, env)
-    out, _ = run.communicate(timeout=90)
-    assert run.returncode == 0 and out.count('has ended; the run ends, too') == 2
+    assert run.stdout is not None
+    out = run.stdout.read()  # communicate() would miss what came along with the line above
+    assert run.wait(timeout=90) == 0 and out.count('has ended; the run ends, too') == 2
 
 
 def test_a_run_that_has_taken_everything_back_is_left_alone(robot: Any) -> None:

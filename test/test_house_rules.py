@@ -15,12 +15,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / 'robot_qa'
 # From top to bottom: a room imports from itself and from rooms above it. The longest match counts.
 HOUSE = [
-    '__init__', 'errors', 'timebase', 'quantities', 'geometry', 'stats', 'instrument', 'spec',
-    'messages', 'probes.batch', 'probes', 'perception', 'monitors', 'checks', 'simulators',
+    '__init__', 'errors', 'timebase', 'stopping', 'quantities', 'geometry', 'stats', 'instrument',
+    'spec', 'messages', 'probes.batch', 'probes', 'perception', 'monitors', 'checks', 'simulators',
     'monitor_set', 'spans', 'expectations', 'panel', 'draft', 'report', 'keeper', 'domains',
     'processes', 'embedded', 'scenario',
-    'run_folder', 'bring_up', 'companions', 'live_run', 'session', 'rounds', 'watching', 'testing',
-    'integration', 'examples', 'cli',
+    'run_folder', 'bring_up', 'run_checks', 'companions', 'live_run', 'session', 'rounds',
+    'watching', 'asserting', 'simulated', 'testing', 'integration', 'examples', 'cli',
 ]
 GUESTS = {
     'rclpy': {
@@ -35,7 +35,7 @@ GUESTS = {
     },
     'mujoco': {'embedded'},
     'gz': {'simulators.gazebo'},
-    'launch': {'integration.launch_testing'},
+    'launch': {'integration.launch_action'},
 }
 BLOCKER = """
 import importlib, pkgutil, sys

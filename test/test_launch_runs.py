@@ -141,10 +141,10 @@ def test_after_the_shutdown_there_is_what_the_run_came_to_until_then(
 class TestShort(unittest.TestCase):
     def test_it_has_begun(self):
         deadline = time.monotonic() + 120
-        while '"observing"' not in (
-                Path('out/timeline.jsonl').read_text() if Path('out').exists() else ''):
+        timeline = Path('out/timeline.jsonl')
+        while '"observing"' not in (timeline.read_text() if timeline.exists() else ''):
             self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.1)
+            time.sleep(0.1)  # a file tells of no change
 """ + ASKS_LATER, duration='200 s')
     assert 'stopped by an interrupt' in done.stdout, done.stdout
     assert done.returncode == 0, done.stdout

@@ -15,6 +15,12 @@ from typing import Any
 
 import pytest
 
+from robot_qa.checks import EXIT_CODES
+from robot_qa.domains import claim_domain
+from robot_qa.processes import Processes, ProcessSpec, child_environment
+from robot_qa.session import check_recording
+from robot_qa.spec.loader import load_spec
+
 pytest.importorskip('rclpy')
 pytestmark = pytest.mark.live
 
@@ -25,12 +31,6 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
-
-from robot_qa.checks import EXIT_CODES  # noqa: E402
-from robot_qa.domains import claim_domain  # noqa: E402
-from robot_qa.processes import Processes, ProcessSpec, child_environment  # noqa: E402
-from robot_qa.session import check_recording  # noqa: E402
-from robot_qa.spec.loader import load_spec  # noqa: E402
 
 SPEC = """
 robot_qa: 1

@@ -7,7 +7,6 @@ answers the services of simulation_interfaces. What can be changed while it runs
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from robot_qa.embedded.services import SimulationServices
 from robot_qa.embedded.settings import Pushes, Settings
 from robot_qa.embedded.simulation import Simulation
 from robot_qa.errors import RobotQaError
+from robot_qa.stopping import stop_on_signals
 
 
 class SimulatorNode(Node):  # type: ignore[misc]
@@ -116,9 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate until interrupted; 2 if the world is wrong, 4 if the simulation broke."""
     arguments = sys.argv[1:] if arguments is None else arguments
     given = _parser().parse_args(remove_ros_args(['simulator', *arguments])[1:])
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
     try:
         return _simulate(given, stop)

@@ -10,9 +10,7 @@ stands on ``~/stages``, whether it can work on ``/diagnostics``.
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +45,7 @@ from robot_qa.examples.detection_model import (
     shipped_model,
 )
 from robot_qa.instrument import stage, stage_times
+from robot_qa.stopping import stop_on_signals
 
 MOST_THREADS = 64
 STATUS_PERIOD_S = 1.0
@@ -178,9 +177,7 @@ def message(found: Found, header: Any) -> Detection2DArray:
 
 def main(arguments: list[str] | None = None) -> int:
     """Detect until interrupted; 2 if a parameter is wrong."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     rclpy.init(args=arguments or sys.argv, signal_handler_options=rclpy.SignalHandlerOptions.NO)
     try:
         return run(stop.is_set)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import signal
 import sys
-import threading
 import time
 
 import rclpy
 from rclpy.lifecycle import LifecycleNode
+
+from robot_qa.stopping import stop_on_signals
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,9 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--deactivate-after', type=float, metavar='SECONDS')
     given, _ = parser.parse_known_args(arguments)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
     node = LifecycleNode('lidar_driver')
     node.trigger_configure()

@@ -58,7 +58,9 @@ class Equipment:
         self._node = node
         self._executor = executor
         self._fault = fault
-        self._due = time.monotonic() + FAULT_AFTER_S
+        # Counted from the first call of /reset on: before it nobody may be watching yet.
+        self._due = math.inf
+        self._asked = False
         self._beats = 0
         self._others: list[Node] = []
         deactivates = fault == 'inactive_driver'
@@ -157,6 +159,9 @@ class Equipment:
             self._node.get_logger().info('all is well')
 
     def _reset(self, _: Any, response: Trigger.Response) -> Trigger.Response:
+        if not self._asked:
+            self._asked = True
+            self._due = time.monotonic() + FAULT_AFTER_S
         if self._fault == 'slow_service':
             time.sleep(0.5)
         response.success = self._fault != 'failing_service'

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import signal
 import sys
-import threading
 
 import numpy as np
 import rclpy
@@ -22,6 +20,8 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import LaserScan
 from std_srvs.srv import SetBool, Trigger
+
+from robot_qa.stopping import stop_on_signals
 
 SPEED, TURN = 0.5, 1.2  # m/s, rad/s
 REACHED = 0.2  # m
@@ -94,9 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         waypoints = [waypoint(text) for text in given.waypoints.split()]
     except ValueError:
         parser.error(f'"{given.waypoints}" is no list of waypoints such as "2,0 2,2"')
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     rclpy.init(args=arguments or sys.argv, signal_handler_options=rclpy.SignalHandlerOptions.NO)
     patrol = Patrol(waypoints)
     while not stop.is_set():

@@ -11,7 +11,6 @@ import array
 import math
 import os
 import random
-import signal
 import sys
 import tempfile
 import threading
@@ -36,6 +35,7 @@ from std_msgs.msg import Bool
 from robot_qa.errors import did_you_mean
 from robot_qa.examples.equipment import Equipment
 from robot_qa.examples.faults import FAULTS
+from robot_qa.stopping import stop_on_signals
 
 NS_PER_S = 1_000_000_000
 BEAMS = 360
@@ -269,9 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(fault: str) -> int:
     rclpy.init(signal_handler_options=rclpy.SignalHandlerOptions.NO)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     executor = SingleThreadedExecutor()
     robot = Robot(fault, executor)
     executor.add_node(robot)

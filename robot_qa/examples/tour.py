@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import signal
 import sys
-import threading
 
 import rclpy
 from rclpy.node import Node
@@ -23,6 +21,7 @@ from rosgraph_msgs.msg import Clock
 from simulation_interfaces.srv import SetEntityState
 
 from robot_qa.examples.patrol import waypoint
+from robot_qa.stopping import stop_on_signals
 
 ASIDE_M, TURN = 0.3, 0.9  # to each side of the lane, and rad to each side of its direction
 
@@ -84,9 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f'"{given.lane}" is no lane such as "2,0 2,2"')
     if len(lane) < 2:
         parser.error('a lane has two points at least')
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     rclpy.init(args=arguments or sys.argv, signal_handler_options=rclpy.SignalHandlerOptions.NO)
     tour = Tour(given.entity, lane, given.period, given.seed)
     while not stop.is_set():

@@ -35,7 +35,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from robot_qa import __version__
-from robot_qa.bring_up import terminated_like_interrupted
+from robot_qa.bring_up import Interrupts
 from robot_qa.checks import (
     EXIT_CODES,
     USAGE_ERROR,
@@ -176,7 +176,7 @@ def _main(name: str) -> int:
     # The run itself answers to signals: it writes its report and takes back what it did.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with terminated_like_interrupted():
+        with Interrupts():
             return _on_the_graph(name)
     except KeyboardInterrupt:
         return EXIT_CODES[Verdict.INCONCLUSIVE]
@@ -254,7 +254,7 @@ def _rounds(node: QaNode, loaded: LoadedSpec, ledger: Ledger) -> int:
             if stopped:
                 break
             if not one.seconds:
-                time.sleep(BREATHER_S)
+                time.sleep(BREATHER_S)  # one that cannot begin must not try at full speed
     except KeyboardInterrupt:
         pass
     return EXIT_CODES[ledger.verdict]

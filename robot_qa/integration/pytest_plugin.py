@@ -141,7 +141,7 @@ class SpecFile(pytest.File):
 
     def _places(self) -> dict[str, int]:
         """Return the line of every check that the report will have, by name."""
-        from robot_qa.live_run import run_check_names
+        from robot_qa.run_checks import run_check_names
         from robot_qa.spec.model import declared_checks
 
         spec, marks = self._loaded.spec, self._loaded.marks

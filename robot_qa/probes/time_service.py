@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import re
-import signal
 import socket
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -24,6 +22,7 @@ from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 
 from robot_qa.probes.round_trips import SERVICE, TimeAnswer, host_key
+from robot_qa.stopping import stop_on_signals
 
 # How soon a signal is noticed while nobody asks.
 LOOK_PERIOD_S = 0.5
@@ -69,9 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='timekeeper', description=__doc__)
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser.parse_args(remove_ros_args(['timekeeper', *words])[1:])
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
     node = Node(
         node_name(socket.gethostname()), enable_rosout=False, start_parameter_services=False)

@@ -325,7 +325,7 @@ class Player:
         while self._works and (
                 patience := HURRY_S if is_hurried() else PATIENCE_S) > time.monotonic() - begun:
             self._look_after_works()
-            time.sleep(PAUSE_S)
+            time.sleep(PAUSE_S)  # works are polled, until the deadline above
         for work in list(self._works):
             self._works.remove(work)
             self._take_note(work.due, Done(False, f'not over after {patience:g} s'))

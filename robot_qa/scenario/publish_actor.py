@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rclpy.duration import Duration
@@ -129,14 +130,14 @@ class PublishActor:
             # Again before it was undone: once is enough, at the end.
             if letter.farewell is not None and self._moving.get(given.topic) is not letter:
                 self._moving[given.topic] = letter
-                undo = lambda: Gradual(self._undo_once(given.topic, letter))  # noqa: E731
+                undo = partial(_gradually, self._undo_once, given.topic, letter)
         else:
             beat = self._metronome.start(
                 given.rate, lambda: self._send(publisher, letter.message, letter.stamped))
             repeating = _Repeating(given, letter, publisher, beat)
             self._lasting.append(repeating)
             words.append(f'at {given.rate:g} Hz')
-            undo = lambda: Gradual(self._undo(repeating))  # noqa: E731
+            undo = partial(_gradually, self._undo, repeating)
         return Done(True, '; '.join([*words, *letter.remarks]), undo)
         yield
 
@@ -171,6 +172,10 @@ class PublishActor:
             stamp = message.header.stamp
             stamp.sec, stamp.nanosec = divmod(self._now.to_stamp() or 0, NS_PER_S)
         publisher.publish(message)
+
+
+def _gradually(work: Callable[..., Work], *given: Any) -> Doing:
+    return Gradual(work(*given))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import signal
 import sys
 import threading
 import time
@@ -38,6 +37,7 @@ from robot_qa.scenario.fault_actor import FAULTS, LATCHED, STATE, node_name
 from robot_qa.scenario.relay_node import Answers, RelaySettings, make_relay_node
 from robot_qa.scenario.shared_memory import large_segment
 from robot_qa.spec.scenario_faults import Fault
+from robot_qa.stopping import stop_on_signals
 from robot_qa.timebase import NS_PER_S
 
 QUEUE = 100
@@ -224,9 +224,7 @@ def _never_called(message: Any) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Forward until interrupted; 2 if an argument or a parameter is wrong."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = stop_on_signals()
     try:
         with large_segment():
             rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)

@@ -255,5 +255,5 @@ def _connected(backend: str, node: Any) -> tuple[Simulator, Outcome]:
     simulator = make_simulator(backend, node)
     connecting = simulator.connect()
     while (outcome := connecting.poll()) is None:
-        time.sleep(PAUSE_S)
+        time.sleep(PAUSE_S)  # polled, as no executor spins; connecting gives up by itself
     return simulator, outcome
