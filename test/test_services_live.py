@@ -265,7 +265,7 @@ def test_every_fault_of_a_service_turns_its_own_check_red(
     process = running(SERVERS)
     wait_for(node, '/mute')
     threading.Timer(2.0, process.communicate, [b'now\n']).start()
-    found = watched(loaded, [caller], 4.5, tmp_path)
+    found = watched(loaded, [caller], 8.0, tmp_path)
     nothing = dict.fromkeys(
         ('response_time.p80', 'failures.max', 'response.success.equals',
          'response.message.equals'), 'INCONCLUSIVE')
