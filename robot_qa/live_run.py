@@ -379,7 +379,8 @@ class Run:
             self._close_recording(self._recorder, seen)
         return self.folder.write(
             started=self._started, results=self.results, seen=seen, messages=self._panel.messages,
-            cost=self._cost, clocks=self._panel.host_clocks, environment=environment(),
+            cost=self._cost, clocks=self._panel.host_clocks, explained=self._panel.explained,
+            environment=environment(),
         )
 
     def _close_recording(self, recorder: Recorder, seen: Observation) -> None:

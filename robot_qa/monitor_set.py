@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from robot_qa.checks import CheckResult, Verdict, judge
 from robot_qa.errors import RobotQaError
 from robot_qa.monitors.base import Context, Monitor
+from robot_qa.perception.breakdown import Explained
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.spec.model import TestSpec
 
@@ -33,6 +34,7 @@ class MonitorSet:
             for topic in monitor.topics:
                 self._by_topic[topic].append(monitor)
         self._broken: dict[int, str] = {}
+        self._explained: dict[int, list[Explained]] = {}
         self._next_turn: dict[int, float] = {}
         self.results: dict[str, CheckResult] = {}
 
@@ -48,6 +50,11 @@ class MonitorSet:
             topic for topic, monitors in self._by_topic.items()
             if any(_looks_back(monitor) for monitor in monitors)
         }
+
+    @property
+    def explained(self) -> list[Explained]:
+        """What is behind the metrics of perception, once everything was measured."""
+        return [one for found in self._explained.values() for one in found]
 
     def take(self, batch: Batch) -> None:
         """Hand a batch to the monitors of its topic."""
@@ -94,6 +101,9 @@ class MonitorSet:
                     if measured.check.at_end and not final and not _cannot_change(result):
                         result = replace(result, verdict=Verdict.INCONCLUSIVE)
                     self.results[name] = result
+                if final:
+                    explain = getattr(monitor, 'breakdowns', list)
+                    self._explained[id(monitor)] = list(explain())
             except Exception as error:  # as above
                 self._broken[id(monitor)] = _describe(error)
         if id(monitor) in self._broken:

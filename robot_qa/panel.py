@@ -11,6 +11,7 @@ from robot_qa.messages.typestore import TypeStore
 from robot_qa.monitor_set import MonitorSet
 from robot_qa.monitors import clocks
 from robot_qa.monitors.base import CLOCK_TOPIC, Context, SimulatedClock
+from robot_qa.perception.breakdown import Explained
 from robot_qa.probes.batch import Batch, Observation
 from robot_qa.spec.loader import LoadedSpec
 from robot_qa.spec.model import declared_checks
@@ -80,6 +81,11 @@ class Panel:
             self._monitors.take(batch)
         if self._expectations is not None:
             self._expectations.update(batches)
+
+    @property
+    def explained(self) -> list[Explained]:
+        """What is behind the metrics of perception, as of the final results."""
+        return self._monitors.explained
 
     @property
     def ros_topics(self) -> list[str]:

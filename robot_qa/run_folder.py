@@ -13,8 +13,16 @@ from pathlib import Path
 import robot_qa
 from robot_qa.checks import CheckResult, fold
 from robot_qa.monitors.clocks import Clocks
+from robot_qa.perception.breakdown import Explained
 from robot_qa.probes.batch import Observation
-from robot_qa.report.model import Event, MonitorPart, Report, check_part, clock_parts
+from robot_qa.report.model import (
+    Event,
+    MonitorPart,
+    Report,
+    check_part,
+    clock_parts,
+    perception_part,
+)
 from robot_qa.report.writers import write_atomically, write_report
 from robot_qa.spec.loader import LoadedSpec
 from robot_qa.timebase import NS_PER_S
@@ -48,7 +56,7 @@ class RunFolder:
 
     def write(
         self, *, started: str, results: list[CheckResult], seen: Observation, messages: int,
-        cost: Cost, clocks: Clocks, environment: dict[str, str],
+        cost: Cost, clocks: Clocks, explained: list[Explained], environment: dict[str, str],
     ) -> Report:
         """Write ``report.json`` and ``junit.xml``; return the report."""
         spec = self._loaded.spec
@@ -66,6 +74,7 @@ class RunFolder:
                 notes={topic: notes for topic, notes in seen.notes.items() if notes},
             ),
             clocks=clock_parts(clocks),
+            perception=[perception_part(one) for one in explained],
             timeline=self._timeline,
             checks=[check_part(result) for result in results],
         )

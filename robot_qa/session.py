@@ -48,7 +48,8 @@ def check_recording(
         probe.close()
     report = folder.write(
         started=started, results=results, seen=seen, messages=panel.messages, cost=cost,
-        clocks=panel.host_clocks, environment={**environment(), 'recording': str(bag)},
+        clocks=panel.host_clocks, explained=panel.explained,
+        environment={**environment(), 'recording': str(bag)},
     )
     return folder.path, report
 

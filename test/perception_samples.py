@@ -117,6 +117,7 @@ def seen(
     return found
 
 
+IMAGE, CLASS = 'sensor_msgs/msg/Image', 'vision_msgs/msg/Classification'
 Boxes = Callable[[int], list[dict[str, Any]]]
 
 
@@ -177,3 +178,24 @@ def judged(
 
 def verdicts(found: dict[str, Any]) -> dict[str, str]:
     return {name: each.verdict.value for name, each in found.items()}
+
+
+def sent(topic: str, kind: str, payloads: list[bytes], late: int = 0) -> Batch:
+    return batch([one * 100 * MS + late for one in range(len(payloads))], payloads, topic, kind)
+
+
+def images(topic: str, encoding: str, pixels: list[np.ndarray[Any, Any]]) -> Batch:
+    return sent(topic, IMAGE, [
+        serialized(made(
+            IMAGE, header=header(START + place * 100 * MS, 'camera'), height=one.shape[0],
+            width=one.shape[1], encoding=encoding, is_bigendian=0,
+            step=one.shape[1] * one.itemsize, data=one.view(np.uint8).reshape(-1)))
+        for place, one in enumerate(pixels)])
+
+
+def classes(topic: str, rows: list[list[tuple[str, float]]]) -> Batch:
+    return sent(topic, CLASS, [
+        serialized(made(CLASS, header=header(START + place * 100 * MS), results=[
+            made('vision_msgs/msg/ObjectHypothesis', class_id=name, score=score)
+            for name, score in row]))
+        for place, row in enumerate(rows)])

@@ -31,6 +31,7 @@ from robot_qa.perception.objects import Detections, Truth
 from robot_qa.probes.bag import BagProbe
 from robot_qa.probes.batch import Batch
 from robot_qa.probes.recorder import Recorder
+from robot_qa.report.model import perception_part
 from robot_qa.spec.loader import load_spec
 from samples import MS, START, S, batch, clock_ticks, observed
 
@@ -514,6 +515,8 @@ def test_a_recording_gives_the_measurements_of_the_run(tmp_path: Path) -> None:
     assert [(one.name, one.verdict, one.reason, one.measurement) for one in again] == [
         (one.name, one.verdict, one.reason, one.measurement) for one in first_time]
     assert {one.verdict.value for one in again} >= {'PASS', 'FAIL'}
+    told = [perception_part(one) for one in offline.explained]
+    assert told == [perception_part(one) for one in live.explained] and len(told) == 3
 
 
 def test_a_frame_costs_little(tmp_path: Path) -> None:

@@ -10,10 +10,14 @@ import pytest
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from perception_samples import (
+    CLASS,
     DETECTIONS,
+    IMAGE,
     PREDICTED,
     TRUE,
     box,
+    classes,
+    images,
     journal,
     judged,
     made,
@@ -22,6 +26,7 @@ from perception_samples import (
     result,
     scene,
     seen,
+    sent,
     stream,
     verdicts,
 )
@@ -30,11 +35,10 @@ from robot_qa.perception.depth import Depth
 from robot_qa.perception.tracking import Tracking
 from robot_qa.perception.trajectory import Trajectory
 from robot_qa.probes.batch import Batch
-from samples import MS, START, batch, header, serialized
+from samples import MS, START, header, serialized
 
 FRAMES = 300
 ODOMETRY, POSE = 'nav_msgs/msg/Odometry', 'geometry_msgs/msg/PoseStamped'
-IMAGE, CLASS = 'sensor_msgs/msg/Image', 'vision_msgs/msg/Classification'
 SPACE = 'vision_msgs/msg/Detection3DArray'
 STORE_OF_OTHERS = get_typestore(Stores.ROS2_KILTED)
 STORE_OF_OTHERS.register(get_types_from_msg(
@@ -42,10 +46,6 @@ STORE_OF_OTHERS.register(get_types_from_msg(
     'float32 right\nfloat32 bottom\nint32 track\n', 'my_msgs/msg/Thing'))
 STORE_OF_OTHERS.register(get_types_from_msg(
     'builtin_interfaces/Time at\nThing[] things\n', 'my_msgs/msg/Things'))
-
-
-def sent(topic: str, kind: str, payloads: list[bytes], late: int = 0) -> Batch:
-    return batch([one * 100 * MS + late for one in range(len(payloads))], payloads, topic, kind)
 
 
 # Tracking
@@ -220,15 +220,6 @@ def test_poses_are_interpolated(tmp_path: Path) -> None:
 # Images
 
 
-def images(topic: str, encoding: str, pixels: list[np.ndarray[Any, Any]]) -> Batch:
-    return sent(topic, IMAGE, [
-        serialized(made(
-            IMAGE, header=header(START + place * 100 * MS, 'camera'), height=one.shape[0],
-            width=one.shape[1], encoding=encoding, is_bigendian=0,
-            step=one.shape[1] * one.itemsize, data=one.view(np.uint8).reshape(-1)))
-        for place, one in enumerate(pixels)])
-
-
 def depths(frames: int = 200) -> list[np.ndarray[Any, Any]]:
     rng = np.random.default_rng(1)
     return [rng.uniform(0.5, 8.0, (12, 16)).astype(np.float32) for _ in range(frames)]
@@ -316,14 +307,6 @@ def test_segmentation(tmp_path: Path) -> None:
 
 
 # Classification
-
-
-def classes(topic: str, rows: list[list[tuple[str, float]]]) -> Batch:
-    return sent(topic, CLASS, [
-        serialized(made(CLASS, header=header(START + place * 100 * MS), results=[
-            made('vision_msgs/msg/ObjectHypothesis', class_id=name, score=score)
-            for name, score in row]))
-        for place, row in enumerate(rows)])
 
 
 CLASSES = ('task: classification\nclasses: [crate, person, barrel]\n'

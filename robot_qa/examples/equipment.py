@@ -23,7 +23,9 @@ from std_srvs.srv import Trigger
 from tf2_msgs.action import LookupTransform
 from tf2_msgs.msg import TFMessage
 
-FAULT_AFTER_S = 4.0
+FAULT_AFTER_S = 2.0
+# Longer than the graph takes to forget a node.
+AWAY_S = 2.0
 LIDAR_HEIGHT = 0.3
 
 
@@ -34,6 +36,11 @@ class Driver:
         self._command = [sys.executable, '-m', 'robot_qa.examples.driver', *arguments]
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return self._process is not None
 
     def start(self) -> None:
         """Bring the driver up."""
@@ -138,10 +145,14 @@ class Equipment:
         if time.monotonic() < self._due:
             return
         self._due = math.inf
-        if self._fault in ('lost_driver', 'restarted_driver'):
-            self.driver.stop()
-        if self._fault == 'restarted_driver':
+        if self._fault not in ('lost_driver', 'restarted_driver'):
+            return
+        if not self.driver.runs:
             self.driver.start()
+            return
+        self.driver.stop()
+        if self._fault == 'restarted_driver':
+            self._due = time.monotonic() + AWAY_S
 
     def _beat(self) -> None:
         self._beats += 1

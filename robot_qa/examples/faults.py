@@ -25,8 +25,8 @@ FAULTS = {
     'unknown_battery': 'the battery does not know whether it charges',
     # The graph.
     'doubled_node': 'a second node calls itself /robot',
-    'lost_driver': 'the lidar driver leaves the graph 4 s after the first call of /reset',
-    'restarted_driver': 'the lidar driver is restarted 4 s after the first call of /reset',
+    'lost_driver': 'the lidar driver leaves the graph 2 s after the first call of /reset',
+    'restarted_driver': 'the lidar driver is gone for 2 s, 2 s after the first call of /reset',
     'inactive_driver': 'the lidar driver deactivates itself after 4 s',
     'picky_viewer': 'a viewer wants the odometry reliable, which it is not',
     'speeding': 'the parameter max_speed is 2.0',

@@ -41,6 +41,7 @@ from robot_qa.monitors.pairing import (
 from robot_qa.monitors.pairing_rules import pairing_of
 from robot_qa.monitors.scenario_slices import JOURNAL, ScenarioSlices
 from robot_qa.monitors.stamps import HeaderStamps
+from robot_qa.perception.breakdown import Explained
 from robot_qa.probes.batch import Batch, Int64s, Observation
 from robot_qa.spec.model import TestSpec
 from robot_qa.spec.perception import NOMINAL, Accuracy
@@ -76,6 +77,7 @@ class AccuracyMonitor:
 
     def __init__(self, name: str, spec: Accuracy, whole: TestSpec, context: Context) -> None:
         self.kind = spec.kind
+        self._name = name
         self._spec: Any = spec
         self._context = context
         self._slices = ScenarioSlices(whole.scenario, context.clock)
@@ -271,6 +273,17 @@ class AccuracyMonitor:
                      f'frame {_seconds(int(stamps[one.frame]))}: {one.text}')
             for one in self._task.remarks(asked, self.chosen(name), stamps)
         )
+
+    def breakdowns(self) -> Iterator[Explained]:
+        """Yield what is behind the metrics of all frames, and of each slice that is asked for."""
+        if self._task is None:
+            return
+        for name in dict.fromkeys(one for wanted in self._wanted
+                                  for one in (None, *wanted.slices, wanted.base)):
+            chosen = self.chosen(name)
+            asked = Asked('', self._where(name), name)
+            if chosen.any() and (found := self._task.breakdown(asked, chosen)) is not None:
+                yield Explained(self._name, name, int(chosen.sum()), found)
 
     @property
     def last_received_ns(self) -> int:

@@ -24,7 +24,8 @@ from robot_qa.monitors.accuracy_task import (
 from robot_qa.monitors.mapped_messages import Mapped
 from robot_qa.monitors.objects_from_messages import Decoders, Names, Raw
 from robot_qa.monitors.pairing import Pair
-from robot_qa.perception.calibration import calibration
+from robot_qa.perception.breakdown import BINS, OTHER, Breakdown
+from robot_qa.perception.calibration import Calibration, calibration
 from robot_qa.perception.classification import Classification, ClassificationScores
 from robot_qa.perception.confidence import share_of_frames
 from robot_qa.perception.objects import Floats, Ints
@@ -32,7 +33,6 @@ from robot_qa.perception.objects import Floats, Ints
 MOST_FRAMES = 2_000_000
 # How many of the surest classes count, by the name of the metric.
 TOPS = {f'top_{n}': n for n in range(2, 11)}
-BINS = 15
 TRUE, FIRST, BEFORE, SCORE = range(4)
 
 
@@ -122,11 +122,24 @@ class ClassificationTask:
             return Score.none(str(error), len(samples))
 
     def _mean(self, metric: str, samples: Floats) -> float | None:
+        scores = ClassificationScores.of(self._matrix(samples), {})
+        value: float | None = getattr(scores, f'mean_{metric}')
+        return value
+
+    def _matrix(self, samples: Floats) -> Ints:
         count = len(self._spec.classes)
         cells = (samples[:, TRUE] * (count + 1) + samples[:, FIRST]).astype(np.int64)
-        matrix = np.bincount(cells, minlength=count * (count + 1)).reshape(count, count + 1)
-        value: float | None = getattr(ClassificationScores.of(matrix, {}), f'mean_{metric}')
-        return value
+        return np.bincount(cells, minlength=count * (count + 1)).reshape(count, count + 1)
+
+    def breakdown(self, asked: Asked, chosen: Bools) -> Breakdown:
+        """Return how many samples of each class were taken for which."""
+        samples = self._samples.rows[self._of(asked, chosen)]
+        names = tuple(self._names.names)
+        try:
+            calibrated = _calibration(samples)
+        except RobotQaError:  # scores that are no chances; a limit on "ece" says so
+            calibrated = None
+        return Breakdown(names, (*names, OTHER), self._matrix(samples), calibrated)
 
     def remarks(self, asked: Asked, chosen: Bools, stamps: Ints) -> list[Remark]:
         """Return the first samples that were taken for another class."""
@@ -148,7 +161,12 @@ class ClassificationTask:
 
 def _calibration_error(samples: Floats) -> float | None:
     """Return by how much the score of the surest class is off as the chance that it is right."""
+    calibrated = _calibration(samples)
+    return None if calibrated is None else calibrated.error
+
+
+def _calibration(samples: Floats) -> Calibration | None:
     scored = samples[~np.isnan(samples[:, SCORE])]
     if not len(scored):
         return None
-    return calibration(scored[:, SCORE], scored[:, TRUE] == scored[:, FIRST], BINS).error
+    return calibration(scored[:, SCORE], scored[:, TRUE] == scored[:, FIRST], BINS)

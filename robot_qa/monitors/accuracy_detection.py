@@ -31,6 +31,7 @@ from robot_qa.monitors.objects_from_messages import (
     objects_3d,
 )
 from robot_qa.monitors.pairing import Pair
+from robot_qa.perception.breakdown import BINS, MISSED, NOTHING, Breakdown
 from robot_qa.perception.detection import Evaluator
 from robot_qa.perception.detection_result import DetectionResult
 from robot_qa.perception.objects import Detections, Ints, Truth
@@ -228,13 +229,27 @@ class DetectionTask:
             keys = ' and '.join(sorted(asked.where.model_fields_set if asked.where else ()))
             return Score.none(f'the truth does not tell the {keys} of {lost} objects',
                               int(chosen.sum()))
-        key = (name, np.packbits(chosen).tobytes())
-        if key not in self._results:
-            self._results[key] = view.evaluator.result(chosen)
         hits, false, truths = errors[:, chosen]
-        score = Scorer(self._spec, self._results[key], hits, false, truths).score(
+        score = Scorer(self._spec, self._result(name, chosen), hits, false, truths).score(
             asked.metric, rigor)
         return replace(score, reason=score.reason or self._names.doubt())
+
+    def _result(self, name: str | None, chosen: Bools) -> DetectionResult:
+        key = (name, np.packbits(chosen).tobytes())
+        if key not in self._results:
+            self._results[key] = self._views[name].evaluator.result(chosen)
+        return self._results[key]
+
+    def breakdown(self, asked: Asked, chosen: Bools) -> Breakdown:
+        """Return which objects were taken for which, those missed and those that are not there."""
+        result = self._result(asked.slice if asked.where else None, chosen)
+        confusion = result.confusion()
+        names = [self._names[number] for number in confusion.labels.tolist()]
+        try:
+            calibrated = result.calibration(BINS, threshold=threshold_of(self._spec))
+        except RobotQaError:  # scores that are no chances; a limit on "ece" says so
+            calibrated = None
+        return Breakdown((*names, NOTHING), (*names, MISSED), confusion.counts, calibrated)
 
     def remarks(self, asked: Asked, chosen: Bools, stamps: Ints) -> list[Remark]:
         """Return the worst frames, with what was missed and what is not there."""

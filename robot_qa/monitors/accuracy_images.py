@@ -20,6 +20,7 @@ from robot_qa.monitors.accuracy_task import (
 )
 from robot_qa.monitors.objects_from_messages import Decoders, Image, Raw, image
 from robot_qa.monitors.pairing import Pair
+from robot_qa.perception.breakdown import OTHER, Breakdown
 from robot_qa.perception.depth import Depth, DepthScores, DepthSums, metres
 from robot_qa.perception.objects import Floats, Ints
 from robot_qa.perception.segmentation import Segmentation, SegmentationScores
@@ -61,6 +62,10 @@ class _ImageTask:
 
     def flush(self) -> None:
         """Do nothing: every frame is evaluated as it comes."""
+
+    def breakdown(self, asked: Asked, chosen: Bools) -> Breakdown | None:
+        """Return None: depths are no classes."""
+        return None
 
     def _row(self, predicted: Image, true: Image, where: Any) -> Floats:
         raise NotImplementedError
@@ -162,8 +167,21 @@ class SegmentationTask(_ImageTask):
         task.add_frame(_numbers(predicted, self._labels, -2), numbers)
         return task.matrix.ravel().astype(np.float64)
 
+    def breakdown(self, asked: Asked, chosen: Bools) -> Breakdown:
+        """Return how many pixels of each class were taken for which."""
+        matrix = self._matrix(self._rows[asked.slice if asked.where else None].rows[chosen])
+        wanted = asked.where.class_ if asked.where is not None else None
+        some = [place for place, name in enumerate(self._names)
+                if wanted is None or name in wanted]
+        true = tuple(self._names[place] for place in some)
+        return Breakdown(true, (*self._names, OTHER), matrix[some])
+
+    def _matrix(self, rows: Floats) -> Ints:
+        counts: Ints = rows.sum(axis=0).astype(np.int64)
+        return counts.reshape(self._classes, self._classes + 1)
+
     def _value(self, metric: str, rows: Floats, where: Any) -> float | None:
-        matrix = rows.sum(axis=0).astype(np.int64).reshape(self._classes, self._classes + 1)
+        matrix = self._matrix(rows)
         if where is not None:
             return self._of_classes(metric, matrix, where)
         scores = SegmentationScores.of(matrix)

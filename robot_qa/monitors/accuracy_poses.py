@@ -147,6 +147,9 @@ class PoseTask:
         start, end, length = _sections(true, rows, self._spec.section)
         return _part(relative_errors(estimated, true, start, end), turning) / length
 
+    def breakdown(self, asked: Asked, chosen: Bools) -> None:
+        """Return None: poses have no classes."""
+
     def remarks(self, asked: Asked, chosen: Bools, stamps: Ints) -> list[Remark]:
         """Return the poses that are farthest off; for drift none, which is about sections."""
         rows = np.flatnonzero(chosen)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from robot_qa.monitors.base import EVIDENCE_KEPT
 from robot_qa.monitors.objects_from_messages import Raw
 from robot_qa.monitors.pairing import Pair
+from robot_qa.perception.breakdown import Breakdown
 from robot_qa.perception.confidence import correlation_time, excess_of
 from robot_qa.perception.jackknife import jackknife_bounds
 from robot_qa.perception.objects import Floats, Ints
@@ -134,6 +135,12 @@ class Task(Protocol):
 
     def remarks(self, asked: Asked, chosen: Bools, stamps: Ints) -> list[Remark]:
         """Return what went wrong in the worst of these frames, as `worst_frames`."""
+
+    def breakdown(self, asked: Asked, chosen: Bools) -> Breakdown | None:
+        """Return what was taken for what in the chosen frames; None for a task without classes.
+
+        Of ``asked`` the slice counts, not the metric.
+        """
 
 
 class Growing:

@@ -161,6 +161,9 @@ class TrackingTask:
                 self._scores[key] = part.result()
         return self._scores[key]
 
+    def breakdown(self, asked: Asked, chosen: Bools) -> None:
+        """Return None: identities are no classes."""
+
     def remarks(self, asked: Asked, chosen: Bools, stamps: Ints) -> list[Remark]:
         """Return the frames with the most errors."""
         counts = self._counts.rows

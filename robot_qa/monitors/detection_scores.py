@@ -9,6 +9,7 @@ import numpy as np
 
 from robot_qa.errors import RobotQaError
 from robot_qa.monitors.accuracy_task import Rigor, Score
+from robot_qa.perception.breakdown import BINS
 from robot_qa.perception.confidence import block_length, share_of_frames
 from robot_qa.perception.detection_result import DetectionResult
 from robot_qa.perception.jackknife import jackknife_bounds
@@ -24,7 +25,6 @@ POINTS = {
 # Resampling a row of a curve once takes about 0.2 us; beyond this many the jackknife is used.
 MOST_RESAMPLED = 5_000_000
 RESAMPLES = 1000
-BINS = 15
 
 
 def settings_of(spec: Any) -> Settings:

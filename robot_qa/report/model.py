@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from robot_qa.checks import CheckResult, Verdict
 from robot_qa.monitors.base import Evidence
 from robot_qa.monitors.clocks import Clocks, HostClock, stamped
+from robot_qa.perception.breakdown import Explained
+from robot_qa.perception.calibration import Calibration
 
 VerdictName = Literal['PASS', 'FAIL', 'INCONCLUSIVE', 'ERROR']
 
@@ -103,6 +105,31 @@ class ClockPart(Part):
     stamps: list[StampsPart]
 
 
+class ScoresPart(Part):
+    """The predictions of which the score is above ``low`` and at most ``high``."""
+
+    low: float
+    high: float
+    count: int
+    score: float | None = Field(description='the mean score; null without a prediction')
+    right: float | None = Field(description='the share that is right; null as the score')
+
+
+class PerceptionPart(Part):
+    """What a source of predictions took for what, in some frames."""
+
+    name: str = Field(description='as under "perception" in the spec')
+    slice: str | None = Field(description='null for all frames and objects')
+    frames: int
+    true: list[str] = Field(description=(
+        'the true class of each row of counts; "nothing" for what is not there'))
+    taken_for: list[str] = Field(description=(
+        'what each column of counts was taken for; "missed" for what was not found'))
+    counts: list[list[int]] = Field(description='objects, samples or pixels')
+    scores: list[ScoresPart] | None = Field(description=(
+        'what scores are worth; null where there are none, or some are not from 0 to 1'))
+
+
 class Event(Part):
     """Something that happened at a time: an entry of the timeline."""
 
@@ -125,6 +152,8 @@ class Report(Part):
     monitor: MonitorPart
     clocks: list[ClockPart] = Field(default_factory=list, description=(
         'the hosts whose clocks the stamps are from; empty where no latency depends on them'))
+    perception: list[PerceptionPart] = Field(default_factory=list, description=(
+        'by source of predictions and slice; tasks without classes are not here'))
     timeline: list[Event]
     checks: list[CheckPart]
 
@@ -181,6 +210,26 @@ def _silent_part(key: str | None, clocks: Clocks, stamps: list[StampsPart]) -> C
 
 def _is_ours(key: str | None, clocks: Clocks) -> bool:
     return key is not None and key == clocks.key
+
+
+def perception_part(one: Explained) -> PerceptionPart:
+    """Put what was taken for what into the report's form."""
+    found = one.breakdown
+    return PerceptionPart(
+        name=one.source, slice=one.slice, frames=one.frames, true=list(found.true),
+        taken_for=list(found.taken_for), counts=found.counts.tolist(),
+        scores=None if found.calibration is None else _scores_parts(found.calibration),
+    )
+
+
+def _scores_parts(calibrated: Calibration) -> list[ScoresPart]:
+    bins = len(calibrated.counts)
+    return [
+        ScoresPart(low=place / bins, high=(place + 1) / bins, count=int(count),
+                   score=_finite(float(score)), right=_finite(float(right)))
+        for place, (count, score, right) in enumerate(zip(
+            calibrated.counts, calibrated.scores, calibrated.hits, strict=True))
+    ]
 
 
 def verdict_of(report: Report) -> Verdict:

@@ -10,11 +10,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from robot_qa.checks import Verdict
-from robot_qa.report.model import CheckPart, ClockPart, Report
+from robot_qa.report.model import CheckPart, ClockPart, PerceptionPart, Report
 from robot_qa.timebase import NS_PER_S
 
 # XML 1.0 cannot hold these characters, not even escaped.
 NOT_XML = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
+# A table of more columns than these is not shown in a terminal.
+MOST_COLUMNS = 10
 MARKS = {'PASS': 'green', 'FAIL': 'red', 'INCONCLUSIVE': 'yellow', 'ERROR': 'magenta'}
 
 
@@ -93,6 +95,7 @@ def text(report: Report, folder: Path) -> str:
     tally = ', '.join(f'{count} {name}' for name, count in counts.most_common())
     colour = MARKS[report.verdict]
     lines.append('')
+    lines += _perception_lines(report)
     lines += _monitor_lines(report)
     lines.append(
         f'[bold {colour}]{report.verdict}[/]  {plain(report.name)}: {tally} '
@@ -112,6 +115,26 @@ def _check_lines(check: CheckPart, start_ns: int) -> list[str]:
             after = (one.stamp_ns - start_ns) / NS_PER_S
             lines.append(f'{"":13}after {after:.3f} s: {plain(one.text)}')
     return lines
+
+
+def _perception_lines(report: Report) -> list[str]:
+    """Return what was taken for what in all frames, as tables; the report has those of slices."""
+    return [plain(line) for part in report.perception
+            if part.slice is None and len(part.taken_for) <= MOST_COLUMNS
+            for line in [*_table(part), '']]
+
+
+def _table(part: PerceptionPart) -> list[str]:
+    title = f'{part.name}, {part.frames} frames'
+    rows = [[name, *map(str, counts)] for name, counts in zip(part.true, part.counts, strict=True)]
+    first = max(len(title), *(len(row[0]) for row in rows))
+    widths = [max(len(cell) for cell in column)
+              for column in zip(part.taken_for, *(row[1:] for row in rows), strict=True)]
+    return [
+        f'{name:{first}}' + ''.join(f'  {cell:>{width}}' for cell, width in zip(
+            cells, widths, strict=True))
+        for name, *cells in [[title, *part.taken_for], *rows]
+    ]
 
 
 def _monitor_lines(report: Report) -> list[str]:
