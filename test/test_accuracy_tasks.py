@@ -183,7 +183,8 @@ def test_odometry(tmp_path: Path) -> None:
 
 
 def test_a_robot_that_stands_proves_no_odometry(tmp_path: Path) -> None:
-    block = 'task: odometry\nmetrics: {ate: 0.1, rpe: 0.1}\nalike: 0 ms'
+    block = ('task: odometry\nmetrics: {ate: 0.1, rpe: 0.1, rpe_rotation: 5 deg}\n'
+             'alike: 0 ms')
     still = poses(TRUE, POSE, [(0.0, 0.0, 0.0)] * 300)
     rows = poses(PREDICTED, ODOMETRY, [(0.0, 0.0, 0.0)] * 300)
     found = judged(panel(tmp_path, block, kind=ODOMETRY), rows, still)
@@ -191,6 +192,14 @@ def test_a_robot_that_stands_proves_no_odometry(tmp_path: Path) -> None:
         one = found[f'metrics.{metric}.max']
         assert one.verdict.value == 'INCONCLUSIVE'
         assert 'no farther than 0 m, less than a section of 1 m' in one.reason
+    one = found['metrics.rpe_rotation.max']
+    assert one.verdict.value == 'INCONCLUSIVE' and 'and turned by 0 deg' in one.reason
+    # Who only turns has proven that; who only drives straight, too.
+    for motion in ([(0.0, 0.0, 0.02 * frame) for frame in range(300)],
+                   [(0.02 * frame, 0.0, 0.0) for frame in range(300)]):
+        found = judged(panel(tmp_path, block, kind=ODOMETRY),
+                       poses(PREDICTED, ODOMETRY, motion), poses(TRUE, POSE, motion))
+        assert found['metrics.rpe_rotation.max'].verdict.value == 'PASS', found
     # One that says that it moved is wrong all the same.
     rows = poses(PREDICTED, ODOMETRY, [way(frame) for frame in range(300)])
     found = judged(panel(tmp_path, block, kind=ODOMETRY), rows, still)

@@ -36,6 +36,8 @@ from robot_qa.perception.trajectory import (
 )
 
 MOST_FRAMES = 2_000_000
+# Of a robot that neither went a section nor turned by this, rotations tell nothing.
+LEAST_TURN_DEG = 15.0
 DEFAULT_ALIGNMENT: dict[str, Alignment] = {'odometry': 'se3', 'localisation': 'none'}
 
 
@@ -103,14 +105,18 @@ class PoseTask:
 
     def _why_little(self, metric: str, rows: Ints) -> str:
         """Say that the robot moved too little to tell how good its odometry is."""
-        if self._spec.kind != 'odometry' or metric.endswith('_rotation'):
+        if self._spec.kind != 'odometry':
             return ''
         at = self._true.rows[rows, :3]
         away = float(np.linalg.norm(at - at[0], axis=1).max())
         if away >= self._spec.section:
             return ''
-        return (f'the robot went no farther than {away:.3g} m, less than a section of '
-                f'{self._spec.section:g} m')
+        little = (f'the robot went no farther than {away:.3g} m, less than a section of '
+                  f'{self._spec.section:g} m')
+        if not metric.endswith('_rotation'):
+            return little
+        turned = _turned_deg(self._true.rows[rows, 3:])
+        return '' if turned >= LEAST_TURN_DEG else f'{little}, and turned by {turned:.3g} deg'
 
     def _why_none(self, metric: str) -> str:
         if metric.startswith('drift'):
@@ -192,3 +198,10 @@ def _sections(
         ends.append(end + part[0])
     start, end = np.concatenate(starts), np.concatenate(ends)
     return start, end, travelled[end] - travelled[start]
+
+
+def _turned_deg(turns: Floats) -> float:
+    """Return by how much quaternions (n, 4) differ at most from the first one."""
+    unit = turns / np.linalg.norm(turns, axis=1, keepdims=True)
+    cosine = float(np.abs(unit @ unit[0]).min())
+    return float(np.degrees(2 * np.arccos(min(1.0, cosine))))
