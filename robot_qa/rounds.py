@@ -7,6 +7,7 @@ round is a line in the summary, not the end of the bench.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -19,9 +20,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from robot_qa.checks import Verdict, fold
+from robot_qa.errors import SetupError
 from robot_qa.processes import Processes, ProcessSpec
 from robot_qa.report.model import Report
 from robot_qa.report.writers import write_atomically
@@ -119,6 +121,9 @@ class Ledger:
     and the first that did not pass. ``rounds.jsonl`` has a line per round, ``summary.json`` the
     tally; both are there after each round, whatever comes then. What an earlier bench left in
     the folder is gone on with. Any method raises OSError when the disk is full.
+
+    SetupError: another bench writes into the folder; it is free after `close`, or at the end of
+    the process.
     """
 
     def __init__(self, out: Path, keep: int, say: Callable[[str], None]) -> None:
@@ -132,6 +137,7 @@ class Ledger:
         self._kept: dict[bool, deque[Path]] = {True: deque(), False: deque()}
         self._number = 0
         out.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(out)
         self._elapsed_s = self._elapsed_before()
         self._begun = time.monotonic()
         self._go_on()
@@ -140,6 +146,10 @@ class Ledger:
     def verdict(self) -> Verdict:
         """The worst that a round came to since this bench began."""
         return fold(Verdict(name) for name in self._ours)
+
+    def close(self) -> None:
+        """Leave the folder to others."""
+        self._lock.close()
 
     def begin(self) -> tuple[int, Path]:
         """Return the number and the folder of the next round."""
@@ -261,6 +271,18 @@ class Bench:
                     processes.stop(LOG, PATIENCE_S)
                     break
         return read_round(number, started, folder, self._stopping.is_set())
+
+
+def _locked(folder: Path) -> IO[str]:
+    """Return a file that nobody else can lock while it is open."""
+    lock = (folder / '.lock').open('w', encoding='utf-8')
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise SetupError(
+            f'another bench writes into {folder}; give this one a folder of its own') from None
+    return lock
 
 
 def folder_of(loaded: LoadedSpec) -> Path:

@@ -70,6 +70,7 @@ RED = {
 UNDECIDED = {
     'doubled_node': ('nodes./robot.alive', 'nodes./robot.parameters.max_speed.max'),
     'lost_driver': ('nodes./lidar_driver.lifecycle',),
+    'restarted_driver': ('nodes./lidar_driver.lifecycle',),
     'silent_service': ('services./reset.response.success.equals',),
     'rejecting_action': ('actions./dock.result.within', 'actions./dock.result.status'),
 }
@@ -102,8 +103,8 @@ def judged(spec: str | Path, folder: Path, out: Path) -> dict[str, Any]:
 
 
 def run(fault: str, folder: Path) -> Run:
-    # Whoever is to pass needs samples enough for every check, also on a busy machine.
-    longer = ['--duration', '16s'] if fault == 'none' else []
+    # Whoever is to pass needs samples enough, who is to come back time, also on a busy machine.
+    longer = ['--duration', '16s'] if fault in ('none', 'restarted_driver') else []
     return folder, robot_qa(
         'run', SPEC, '--set', f'fault={fault}', '--record', '--quiet', '--out', folder, *longer
     )

@@ -18,6 +18,7 @@ import pytest
 
 from robot_qa.checks import CheckResult, Verdict
 from robot_qa.cli import console, main
+from robot_qa.errors import SetupError
 from robot_qa.report.model import MonitorPart, Report, check_part
 from robot_qa.rounds import Ledger, Round, read_round
 
@@ -105,6 +106,7 @@ def test_a_bench_goes_on_with_what_an_earlier_one_has_left(tmp_path: Path) -> No
     first.begin()[1].mkdir()
     with (tmp_path / 'rounds.jsonl').open('a') as file:
         file.write('{"number": 99, "star')
+    first.close()
     again = Ledger(tmp_path, 2, quiet)
     assert numbers(tmp_path) == [1, 3, 4, 7]
     assert again.verdict is Verdict.INCONCLUSIVE, 'the exit code is that of this bench'
@@ -117,8 +119,17 @@ def test_a_bench_goes_on_with_what_an_earlier_one_has_left(tmp_path: Path) -> No
     assert summary['elapsed_s'] >= before['elapsed_s']
     assert summary['observed_s'] == 70.0
     # What the rotation has removed counts, too, when it goes on once more.
+    again.close()
     assert note(Ledger(tmp_path, 2, quiet), 'PASS') == 9
     assert read(tmp_path / 'summary.json')['rounds'] == {'PASS': 5, 'FAIL': 3, 'cut': 1}
+
+
+def test_a_folder_belongs_to_one_bench_at_a_time(tmp_path: Path) -> None:
+    first = Ledger(tmp_path, 2, quiet)
+    with pytest.raises(SetupError, match='another bench writes into'):
+        Ledger(tmp_path, 2, quiet)
+    first.close()
+    Ledger(tmp_path, 2, quiet).close()
 
 
 def report(verdict: str, **checks: str) -> Report:

@@ -34,28 +34,31 @@ class Driver:
 
     def __init__(self, *arguments: str) -> None:
         self._command = [sys.executable, '-m', 'robot_qa.examples.driver', *arguments]
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    @property
-    def runs(self) -> bool:
-        """Whether it was started and not stopped since."""
-        return self._process is not None
-
-    def start(self) -> None:
-        """Bring the driver up."""
         self._process = subprocess.Popen(self._command)
+        self.is_leaving = False
+        """Whether it was told to leave, and has not been brought up since."""
+
+    def bring_up(self) -> bool:
+        """Start it anew once it has left the graph; return whether it had."""
+        if self._process.poll() is None:
+            return False
+        self._process = subprocess.Popen(self._command)
+        self.is_leaving = False
+        return True
+
+    def leave(self) -> None:
+        """Tell it to leave the graph, which takes it a while."""
+        self._process.send_signal(signal.SIGINT)
+        self.is_leaving = True
 
     def stop(self) -> None:
-        """Let the driver leave the graph."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(timeout=2.0)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
+        """Let it leave the graph, and wait until it has."""
+        self.leave()
+        try:
+            self._process.wait(timeout=2.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 class Equipment:
@@ -147,10 +150,11 @@ class Equipment:
         self._due = math.inf
         if self._fault not in ('lost_driver', 'restarted_driver'):
             return
-        if not self.driver.runs:
-            self.driver.start()
+        if self.driver.is_leaving:
+            if not self.driver.bring_up():
+                self._due = time.monotonic()
             return
-        self.driver.stop()
+        self.driver.leave()
         if self._fault == 'restarted_driver':
             self._due = time.monotonic() + AWAY_S
 

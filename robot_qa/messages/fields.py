@@ -72,7 +72,8 @@ class FieldReader:
         self.kind: Kind = plan.leaf.kind
         # Whether one message gives several values.
         self.is_array = isinstance(plan.leaf, Star | CountedLeaf)
-        self._plan = plan
+        # How it walks through a message; whoever writes into one walks the same way.
+        self.plan = plan
         self._subject = f'{type_name}, field {path}'
 
     def read(self, payload: Buffer) -> Any:
@@ -81,18 +82,18 @@ class FieldReader:
         Arrays of numbers are views into the payload, in its byte order. None: an index does not
         exist in this message. MessageError: the bytes do not hold what the type says.
         """
-        return self._plan.read(self._message(payload), 0)
+        return self.plan.read(self._message(payload), 0)
 
     def column(self, payloads: Payloads) -> Column:
         """Read all messages of a batch; a malformed one does not keep the others from it."""
         count = len(payloads)
-        leaf = self._plan.leaf
+        leaf = self.plan.leaf
         late = np.arange(count)
         values: list[NDArray[Any]] = []
         rows: list[Int64s] = []
         if isinstance(leaf, ColumnLeaf) and count >= FEW:
             lanes = Lanes.at_start(payloads)
-            self._plan.drive(lanes)
+            self.plan.drive(lanes)
             gathered, counts = leaf.gather(lanes)
             done = np.flatnonzero(lanes.running)
             values.append(gathered)
@@ -119,7 +120,7 @@ class FieldReader:
         The elements are not touched. -1: there is none, as the bytes are malformed or an index
         does not exist. FieldPathError: the field is no array, or the path has a ``[*]``.
         """
-        leaf = self._plan.leaf
+        leaf = self.plan.leaf
         if not isinstance(leaf, CountedLeaf):
             raise FieldPathError(
                 f'{self.type_name}: "{self.path}" has no length; '
@@ -129,14 +130,14 @@ class FieldReader:
         late = np.arange(len(payloads))
         if len(payloads) >= FEW:
             lanes = Lanes.at_start(payloads)
-            self._plan.drive(lanes)
+            self.plan.drive(lanes)
             counts = leaf.counts(lanes)
             lengths[lanes.running] = counts[lanes.running]
             late = np.flatnonzero(~lanes.running)
         for row in late.tolist():
             try:
                 message = self._message(payloads[row])
-                position = self._plan.walk(message, 0)
+                position = self.plan.walk(message, 0)
                 if position is not None:
                     lengths[row] = leaf.count(message, position)
             except MessageError:

@@ -29,7 +29,7 @@ class Places:
 
     def __init__(self, store: TypeStore, type_name: str, path: str) -> None:
         # The reader keeps to itself how it gets to the field; here it is needed to write there.
-        self._plan: Plan = compile_field(store, type_name, path)._plan
+        self._plan: Plan = compile_field(store, type_name, path).plan
         # What stands there, stars taken away.
         self.leaf: Leaf = self._plan.leaf
         while isinstance(self.leaf, Star):
