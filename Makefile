@@ -7,8 +7,8 @@ PYTHON ?= python3
 FAULT ?=
 SPEC ?= config/$(if $(FAULT),quickstart,detector).qa.yaml
 SET ?=
-# Four at a time: much of a live test is waiting. A file's tests stay together.
-PYTEST_ARGS ?= -n 4 --dist loadfile
+# Three at a time: much of a live test is waiting. A file's tests stay together.
+PYTEST_ARGS ?= -n 3 --dist loadfile
 
 # The wheels' distribution where no workspace is sourced: kilted or jazzy.
 DISTRO := $(if $(filter jazzy,$(ROS_DISTRO)),jazzy,kilted)
