@@ -21,7 +21,7 @@ from robot_qa.processes import Processes, ProcessSpec, child_environment
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, '-m', 'robot_qa.cli']
 ROBOT = '[python3, -m, robot_qa.examples.robot]'
-DYING_ROBOT = '[timeout, -s, KILL, "4", python3, -m, robot_qa.examples.robot]'
+DYING_ROBOT = '[timeout, -s, KILL, "8", python3, -m, robot_qa.examples.robot]'
 SPEC = """
 robot_qa: 1
 name: short run
