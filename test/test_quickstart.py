@@ -75,7 +75,7 @@ UNDECIDED = {
     'rejecting_action': ('actions./dock.result.within', 'actions./dock.result.status'),
 }
 # Runs are independent (each has its own domain), so a few go on at once.
-AT_ONCE = 2
+AT_ONCE = 3
 Run = tuple[Path, subprocess.CompletedProcess[str]]
 
 
