@@ -33,25 +33,25 @@ def wait_for(
     while not (answer := condition()):
         if time.monotonic() > deadline:
             raise ExpectationError(f'waited {format_ns(patience_ns)} in vain: {what}')
-        time.sleep(PAUSE_S)
+        time.sleep(PAUSE_S)  # the condition is anybody's, and tells nobody when it changes
     return answer
 
 
 def assert_passed(report: Report, pattern: str = '*') -> list[CheckPart]:
     """Expect that all checks of this name passed; ``*`` and ``?`` are wildcards in it."""
-    found = _matching(report, pattern)
-    broken = [f'{one.name}: {one.reason} ({one.verdict} at {one.source})'
-              for one in found if one.verdict != 'PASS']
-    if broken:
-        raise ExpectationError('\n'.join(broken))
-    return found
+    return _all_are('PASS', report, pattern, '')
 
 
 def assert_failed(report: Report, pattern: str) -> list[CheckPart]:
     """Expect that each check of this name failed."""
+    return _all_are('FAIL', report, pattern, ' was expected to fail')
+
+
+def _all_are(verdict: str, report: Report, pattern: str, wish: str) -> list[CheckPart]:
+    """Return the checks of this name; ExpectationError: some have another verdict."""
     found = _matching(report, pattern)
-    others = [f'{one.name} was expected to fail: {one.reason} ({one.verdict} at {one.source})'
-              for one in found if one.verdict != 'FAIL']
+    others = [f'{one.name}{wish}: {one.reason} ({one.verdict} at {one.source})'
+              for one in found if one.verdict != verdict]
     if others:
         raise ExpectationError('\n'.join(others))
     return found

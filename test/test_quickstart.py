@@ -76,6 +76,8 @@ UNDECIDED = {
 }
 # Runs are independent (each has its own domain), so a few go on at once.
 AT_ONCE = 3
+# Checks of a run that may lack samples on a busy machine.
+MOST_UNSURE = 2
 Run = tuple[Path, subprocess.CompletedProcess[str]]
 
 
@@ -87,8 +89,10 @@ def robot_qa(*words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def unsure(found: dict[str, Any]) -> set[str]:
-    """Return the checks of a report that a few more samples would decide."""
-    return {one['name'] for one in found['checks'] if 'more would decide' in one['reason']}
+    """Return the checks of a report that a few more samples would decide; there may be a few."""
+    names = {one['name'] for one in found['checks'] if 'more would decide' in one['reason']}
+    assert len(names) <= MOST_UNSURE, names
+    return names
 
 
 def report(folder: Path) -> dict[str, Any]:
@@ -225,7 +229,7 @@ def test_a_spec_drafted_from_the_graph_passes_on_it(tmp_path: Path) -> None:
                 capture_output=True, text=True, check=False)
     found = report(tmp_path / 'out')
     open_ = {one['name'] for one in found['checks'] if one['verdict'] != 'PASS'}
-    assert open_ <= unsure(found) and len(open_) <= 2, done.stdout
+    assert open_ <= unsure(found), done.stdout
     # A rate that was not steady on a busy machine is not made a limit.
     assert '.rate.min' in done.stdout
     for topic in ('/scan', '/imu', '/odom', '/battery'):

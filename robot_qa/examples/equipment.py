@@ -68,9 +68,8 @@ class Equipment:
         self._node = node
         self._executor = executor
         self._fault = fault
-        # Counted from the first call of /reset on: before it nobody may be watching yet.
-        self._due = math.inf
-        self._asked = False
+        # None until the first call of /reset: before it nobody may be watching yet.
+        self._due: float | None = None
         self._beats = 0
         self._others: list[Node] = []
         deactivates = fault == 'inactive_driver'
@@ -145,7 +144,7 @@ class Equipment:
 
     def _misbehave(self) -> None:
         """Let the faults of the driver happen, once, when their time has come."""
-        if time.monotonic() < self._due:
+        if self._due is None or time.monotonic() < self._due:
             return
         self._due = math.inf
         if self._fault not in ('lost_driver', 'restarted_driver'):
@@ -174,8 +173,7 @@ class Equipment:
             self._node.get_logger().info('all is well')
 
     def _reset(self, _: Any, response: Trigger.Response) -> Trigger.Response:
-        if not self._asked:
-            self._asked = True
+        if self._due is None:
             self._due = time.monotonic() + FAULT_AFTER_S
         if self._fault == 'slow_service':
             time.sleep(0.5)

@@ -197,6 +197,7 @@ class Monitor(Protocol):
     One that judges how things stand rather than each message, so that what was said before it
     was made matters to it, has the attribute ``looks_back = True``. One to which measuring is
     costly may have ``measure_at_end(seen)``, which is asked instead of ``measure`` at the end.
+    One of perception may have ``breakdowns()``, what was taken for what, for the report.
     """
 
     @property
